@@ -1,0 +1,3 @@
+module github.com/tandem-sync/tandem
+
+go 1.26

@@ -1,0 +1,77 @@
+// Package record is the vocabulary of values and records that travel between
+// the two sides. Data only; it imports nothing of Tandem.
+package record
+
+import "time"
+
+// Kind says what a Value is. Null, the empty text and Absent are three values.
+type Kind uint8
+
+// The kinds.
+const (
+	// Absent: the side said nothing about the field.
+	Absent Kind = iota
+	// Null: the side said the field is null.
+	Null
+	// Text is a string.
+	Text
+	// Number is a number; Text holds it exactly as it was written, so integers
+	// beyond 2^53 and long decimals stay exact.
+	Number
+	// Bool is "true" or "false".
+	Bool
+	// JSON is an array or object as compact JSON text.
+	JSON
+)
+
+// Value is one field's value: its kind and its text. Absent and Null have an
+// empty Text. The zero Value is Absent.
+type Value struct {
+	Kind Kind
+	Text string
+}
+
+// Has reports whether the value is there at all (Null counts as there).
+func (v Value) Has() bool { return v.Kind != Absent }
+
+// Empty reports whether the value is absent, null or the empty text.
+func (v Value) Empty() bool { return v.Kind <= Null || v.Text == "" && v.Kind == Text }
+
+// T makes a text value.
+func T(s string) Value { return Value{Text, s} }
+
+// N makes a number value from its exact text.
+func N(s string) Value { return Value{Number, s} }
+
+// B makes a boolean value.
+func B(b bool) Value {
+	if b {
+		return Value{Bool, "true"}
+	}
+	return Value{Bool, "false"}
+}
+
+// J makes a JSON value from compact JSON text.
+func J(s string) Value { return Value{JSON, s} }
+
+// NullValue is the null value.
+var NullValue = Value{Kind: Null}
+
+// Record is one object as a remote reader gives it.
+type Record struct {
+	// ID is the remote id, never empty unless Err is set.
+	ID string
+	// Modified is when the remote says the record changed last; zero is unknown.
+	Modified time.Time
+	// Deleted marks a tombstone: the remote says the record is gone.
+	Deleted bool
+	// Values holds one value per requested field, in the order of the request.
+	// nil for a tombstone.
+	Values []Value
+	// Raw is the record as received, for the parked payload. It may share
+	// memory with its page and may be nil.
+	Raw []byte
+	// Err says why this one record cannot be used (no id, too large, bad
+	// UTF-8). The rest of the page is good.
+	Err error
+}
