@@ -1,0 +1,61 @@
+package mapping
+
+import (
+	"strings"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// Identity gives the normalised identity of alternative alt of Match: equal
+// strings mean the same thing. Text is trimmed, case-folded and brought to NFC;
+// other types are canonical already. It is false when a part is empty, for an
+// empty value identifies nothing.
+func (m *Manual) Identity(alt int, local []record.Value) (string, bool) {
+	parts := m.match[alt]
+	if len(parts) == 1 {
+		s := m.identityPart(parts[0], local[parts[0]])
+		return s, s != ""
+	}
+	var b strings.Builder
+	for n, i := range parts {
+		s := m.identityPart(i, local[i])
+		if s == "" {
+			return "", false
+		}
+		if n > 0 {
+			b.WriteByte(0) // text holds no NUL, so parts cannot run together
+		}
+		b.WriteString(s)
+	}
+	return b.String(), true
+}
+
+func (m *Manual) identityPart(i int, v record.Value) string {
+	if v.Kind <= record.Null {
+		return ""
+	}
+	if !m.plans[i].kind.textual() {
+		return v.Text
+	}
+	return foldText(v.Text)
+}
+
+// foldText is canonical caseless matching of Unicode (definition D145), in NFC.
+func foldText(s string) string {
+	s = strings.TrimSpace(s)
+	upper := false
+	for i := range len(s) {
+		c := s[i]
+		if c >= 0x80 {
+			return strings.TrimSpace(norm.NFC.String(cases.Fold().String(norm.NFD.String(s))))
+		}
+		upper = upper || c >= 'A' && c <= 'Z'
+	}
+	if upper {
+		return strings.ToLower(s)
+	}
+	return s
+}
