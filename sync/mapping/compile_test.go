@@ -1,0 +1,91 @@
+package mapping
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+func TestCompileProblems(t *testing.T) {
+	t.Parallel()
+	cols := []Column{
+		{Name: "a"}, {Name: "n", Type: TypeInteger, Native: "bigint"}, {Name: "gen", Generated: true},
+		{Name: "tags", Native: "text[]"}, {Name: "short", MaxLen: 2}, {Name: "at", Type: TypeDate},
+	}
+	set := func(change func(*Field)) []Field {
+		return []Field{field("a", "a", change)}
+	}
+	tests := []struct {
+		name  string
+		spec  Spec
+		cols  []Column
+		field string
+		want  string
+	}{
+		{"no field", Spec{}, nil, "mapping", "maps no field"},
+		{"no column", Spec{Fields: []Field{field("", "a")}}, nil, "mapping[0].local", "is missing"},
+		{"no path", Spec{Fields: []Field{field("a", "")}}, nil, "mapping[0].remote", "is missing"},
+		{"path with an empty part", Spec{Fields: []Field{field("a", "a..b")}}, nil, "mapping[0].remote", "empty part"},
+		{"path with a bad index", Spec{Fields: []Field{field("a", "a[x]")}}, nil, "mapping[0].remote", "malformed index"},
+		{"path with an open index", Spec{Fields: []Field{field("a", "a[1")}}, nil, "mapping[0].remote", "malformed index"},
+		{"column twice", Spec{Fields: []Field{field("a", "a"), field("a", "b")}}, nil, "mapping[1].local", "mapped already by mapping[0]"},
+		{"unknown type", Spec{Fields: set(func(f *Field) { f.Type = "money" })}, nil, "mapping[0].type", `"money" is no type`},
+		{"to_remote", Spec{Fields: set(func(f *Field) { f.Direction = ToRemote })}, nil, "mapping[0].direction", "reads only"},
+		{"both", Spec{Fields: set(func(f *Field) { f.Direction = Both })}, nil, "mapping[0].direction", "reads only"},
+		{"ref", Spec{Fields: set(func(f *Field) { f.Ref = "companies" })}, nil, "mapping[0].ref", "cannot translate"},
+		{"to_remote expression", Spec{Fields: set(func(f *Field) { f.ToRemoteExpr = "value" })}, nil, "mapping[0].transform.to_remote", "reads only"},
+		{"expression syntax", Spec{Fields: set(func(f *Field) { f.ToLocalExpr = "trim(value" })}, nil, "mapping[0].transform.to_local", "(at 1:"},
+		{"expression variable", Spec{Fields: set(func(f *Field) { f.ToLocalExpr = "trim(valeu)" })}, nil, "mapping[0].transform.to_local", "unknown name valeu (at 1:6)"},
+		{"default", Spec{Fields: set(func(f *Field) { f.Type = TypeInteger; f.Default = record.T("x") })}, nil, "mapping[0].default", "is no number"},
+		{"default too long", Spec{Fields: []Field{field("short", "a", func(f *Field) { f.Default = record.T("abc") })}}, cols, "mapping[0].default", "longer than"},
+		{"unknown column", Spec{Fields: []Field{field("x", "a")}}, cols, "mapping[0].local", `no column "x"`},
+		{"generated column", Spec{Fields: []Field{field("gen", "a")}}, cols, "mapping[0].local", "computed by the database"},
+		{"array column", Spec{Fields: []Field{field("tags", "a")}}, cols, "mapping[0].local", "array type text[]"},
+		{"type and column", Spec{Fields: []Field{field("n", "a", func(f *Field) { f.Type = TypeText })}}, cols, "mapping[0].type", "does not fit the column n of type bigint"},
+		{"datetime in a date column", Spec{Fields: []Field{field("at", "a", func(f *Field) { f.Type = TypeDatetime })}}, cols, "mapping[0].type", "does not fit"},
+		{"match unmapped", Spec{Fields: []Field{field("a", "a")}, Match: [][]string{{"a"}, {"b"}}}, nil, "match[1][0]", `"b" is not mapped`},
+		{"match empty", Spec{Fields: []Field{field("a", "a")}, Match: [][]string{{}}}, nil, "match[0]", "names no column"},
+		{"match twice", Spec{Fields: []Field{field("a", "a")}, Match: [][]string{{"a", "a"}}}, nil, "match[0][1]", "named twice"},
+		{"match json", Spec{Fields: set(func(f *Field) { f.Type = TypeJSON }), Match: [][]string{{"a"}}}, nil, "match[0][0]", "cannot identify"},
+		{"set mapped", Spec{Fields: []Field{field("a", "a")}, SetLocal: map[string]record.Value{"a": record.T("x")}}, nil, "set.local.a", "mapped by mapping[0] too"},
+		{"set unknown", Spec{Fields: []Field{field("a", "a")}, SetLocal: map[string]record.Value{"z": record.T("x")}}, cols, "set.local.z", "no column"},
+		{"set wrong type", Spec{Fields: []Field{field("a", "a")}, SetLocal: map[string]record.Value{"n": record.T("x")}}, cols, "set.local.n", "is no number"},
+		{"set remote", Spec{Fields: []Field{field("a", "a")}, SetRemote: map[string]record.Value{"z": record.T("x")}}, nil, "set.remote", "reads only"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, problems := Compile(tt.spec, table(tt.cols))
+			if m != nil || len(problems) != 1 {
+				t.Fatalf("manual %v, problems %v; want one problem", m != nil, problems)
+			}
+			p := problems[0]
+			if p.Field != tt.field || !strings.Contains(p.Message, tt.want) || p.Fix == "" {
+				t.Errorf("got %+v, want field %q, message with %q and a fix", p, tt.field, tt.want)
+			}
+		})
+	}
+}
+
+func TestCompileGivesAllProblemsAtOnce(t *testing.T) {
+	t.Parallel()
+	_, problems := Compile(Spec{
+		Fields: []Field{field("", ""), field("b", "b", func(f *Field) { f.Type = "x"; f.ToLocalExpr = "(" })},
+		Match:  [][]string{{"q"}},
+	}, nil)
+	if len(problems) != 5 {
+		t.Errorf("got %d problems: %v", len(problems), problems)
+	}
+}
+
+func TestAccessors(t *testing.T) {
+	t.Parallel()
+	m := compile(t, Spec{Fields: []Field{field("a", "x.y"), field("b", "tags[0]")}})
+	if m.Len() != 2 || m.Fields()[1].Local != "b" || strings.Join(m.RemotePaths(), " ") != "x.y tags[0]" || strings.Join(m.LocalColumns(), " ") != "a b" {
+		t.Errorf("%d %v %v %v", m.Len(), m.Fields(), m.RemotePaths(), m.LocalColumns())
+	}
+	if m.Type(0) != TypeText {
+		t.Errorf("offline type %q", m.Type(0))
+	}
+}
