@@ -39,24 +39,7 @@ const callLimit = time.Minute
 // whatever is still connected to it, when the test ends.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	admin, err := PostgresURL(ctx)
-	if err != nil {
-		tb.Fatalf("PostgreSQL for the tests: %v", err)
-	}
-	name := freshName()
-	if err := createDatabase(ctx, admin, name); err != nil {
-		tb.Fatalf("PostgreSQL for the tests: %v", err)
-	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
-		defer cancel()
-		if err := dropDatabase(ctx, admin, name); err != nil {
-			tb.Logf("testenv: drop database %s: %v", name, err)
-		}
-	})
-	return withPath(admin, name)
+	return fresh(tb, "PostgreSQL", FreshPostgres)
 }
 
 // RabbitMQ returns the AMQP URL of a fresh virtual host, deleted when the test
@@ -66,25 +49,55 @@ func Postgres(tb testing.TB) string {
 // the tests of all binaries apart, so there a test must not call it twice.
 func RabbitMQ(tb testing.TB) string {
 	tb.Helper()
+	return fresh(tb, "RabbitMQ", FreshRabbitMQ)
+}
+
+func fresh(tb testing.TB, what string, make func(context.Context) (string, Drop, error)) string {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	b, err := broker(ctx)
+	url, drop, err := make(ctx)
 	if err != nil {
-		tb.Fatalf("RabbitMQ for the tests: %v", err)
-	}
-	if b.management == "" {
-		return sharedVhost(ctx, tb, b.url)
-	}
-	name := freshName()
-	if err := createVhost(ctx, b, name); err != nil {
-		tb.Fatalf("RabbitMQ for the tests: %v", err)
+		tb.Fatalf("%s for the tests: %v", what, err)
 	}
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 		defer cancel()
-		if err := deleteVhost(ctx, b, name); err != nil {
-			tb.Logf("testenv: delete virtual host %s: %v", name, err)
+		if err := drop(ctx); err != nil {
+			tb.Logf("testenv: clearing away %s: %v", what, err)
 		}
 	})
-	return withPath(b.url, name)
+	return url
+}
+
+// Drop takes away what was made for one caller.
+type Drop func(ctx context.Context) error
+
+// FreshPostgres is Postgres for programs that are not tests.
+func FreshPostgres(ctx context.Context) (string, Drop, error) {
+	admin, err := PostgresURL(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	name := freshName()
+	if err := createDatabase(ctx, admin, name); err != nil {
+		return "", nil, err
+	}
+	return withPath(admin, name), func(ctx context.Context) error { return dropDatabase(ctx, admin, name) }, nil
+}
+
+// FreshRabbitMQ is RabbitMQ for programs that are not tests.
+func FreshRabbitMQ(ctx context.Context) (string, Drop, error) {
+	b, err := broker(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	if b.management == "" {
+		return sharedVhost(ctx, b.url)
+	}
+	name := freshName()
+	if err := createVhost(ctx, b, name); err != nil {
+		return "", nil, err
+	}
+	return withPath(b.url, name), func(ctx context.Context) error { return deleteVhost(ctx, b, name) }, nil
 }

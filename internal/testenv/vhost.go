@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -123,24 +122,19 @@ var (
 
 // sharedVhost hands out the one virtual host of a broker we cannot manage:
 // emptied of Tandem's queues before and after, to one test at a time.
-func sharedVhost(ctx context.Context, tb testing.TB, url string) string {
-	tb.Helper()
+func sharedVhost(ctx context.Context, url string) (string, Drop, error) {
 	unlock, _, err := lock(ctx, "vhost.lock")
 	if err != nil {
-		tb.Fatalf("RabbitMQ for the tests: %v", err)
+		return "", nil, err
 	}
-	tb.Cleanup(unlock)
 	if err := clearVhost(ctx, url); err != nil {
-		tb.Fatalf("RabbitMQ for the tests: %v", err)
+		unlock()
+		return "", nil, err
 	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
-		defer cancel()
-		if err := clearVhost(ctx, url); err != nil {
-			tb.Logf("testenv: delete Tandem's queues: %v", err)
-		}
-	})
-	return url
+	return url, func(ctx context.Context) error {
+		defer unlock()
+		return clearVhost(ctx, url)
+	}, nil
 }
 
 func clearVhost(ctx context.Context, url string) (err error) {
