@@ -27,11 +27,15 @@ var (
 		"@in(?)", "(clock_timestamp() + ?::bigint * interval '1 microsecond')",
 		"@any(?)", "= ANY(?)",
 		"@nokey", "FOR NO KEY UPDATE",
+		"@skipslice", "FOR UPDATE OF s SKIP LOCKED",
+		"@skiprun", "FOR UPDATE OF r SKIP LOCKED",
 		"@skip", "FOR UPDATE SKIP LOCKED",
 	)
 	sqliteMarks = strings.NewReplacer(
 		"@any(?)", "IN (SELECT value FROM json_each(?))",
 		"@nokey", "",
+		"@skipslice", "",
+		"@skiprun", "",
 		"@skip", "",
 	)
 )
