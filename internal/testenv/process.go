@@ -63,7 +63,7 @@ func (o owner) command(dir string, env []string, program string, args ...string)
 	cmd.Env = env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if o.uid >= 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)} // #nosec G115 -- from the user database
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)}
 	}
 	return cmd
 }
@@ -193,8 +193,8 @@ func carries(pid int, mark string) bool {
 // several versions the highest wins.
 func find(program string, globs ...string) string {
 	if path, err := exec.LookPath(program); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			return real
+		if resolved, err := filepath.EvalSymlinks(path); err == nil {
+			return resolved
 		}
 	}
 	best, bestVersion := "", -1

@@ -69,8 +69,8 @@ func healthyRabbit(ctx context.Context, s *server) bool {
 func rabbitProgram(ctx context.Context) (string, error) {
 	look := func() string {
 		for _, path := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server", "/usr/local/opt/rabbitmq/sbin/rabbitmq-server"} {
-			if real, err := filepath.EvalSymlinks(path); err == nil {
-				return real
+			if resolved, err := filepath.EvalSymlinks(path); err == nil {
+				return resolved
 			}
 		}
 		return find("rabbitmq-server", "/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server", "/opt/rabbitmq*/sbin/rabbitmq-server")

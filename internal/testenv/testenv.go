@@ -52,11 +52,11 @@ func RabbitMQ(tb testing.TB) string {
 	return fresh(tb, "RabbitMQ", FreshRabbitMQ)
 }
 
-func fresh(tb testing.TB, what string, make func(context.Context) (string, Drop, error)) string {
+func fresh(tb testing.TB, what string, provide func(context.Context) (string, Drop, error)) string {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	url, drop, err := make(ctx)
+	url, drop, err := provide(ctx)
 	if err != nil {
 		tb.Fatalf("%s for the tests: %v", what, err)
 	}
