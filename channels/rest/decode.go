@@ -1,0 +1,436 @@
+package rest
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// Bounds of one record and one page.
+const (
+	maxRecord      = 4 << 20
+	maxPageRecords = 100_000
+	maxID          = 512
+)
+
+// The codes of unusable records beside fault.CodeBadRecord.
+const (
+	codeTooLarge  = "record_too_large"
+	codeTooDeep   = "record_too_deep"
+	codeMissingID = "missing_id"
+)
+
+// The slots of a record after its mapped fields.
+const (
+	slotID = iota
+	slotOtherID
+	slotModified
+	slotDeleted
+	ownSlots
+)
+
+// The slots of a page outside of its records.
+const (
+	slotToken = iota
+	slotTotal
+	pageSlots
+)
+
+// shape says where in an answer the things are. It is compiled into a plan for
+// each list of fields.
+type shape struct {
+	records      string // path of the records; "" the whole answer
+	token        string // path of the next token or address; "" none
+	total        string // path of the total; "" none
+	id           string
+	modified     string
+	deletedField string
+	format       timeFormat
+	// tombstones lets items be plain ids and objects be found by "id" too.
+	tombstones bool
+	// single: at records is one record, not a list of them.
+	single bool
+}
+
+// plan is a shape compiled for a list of fields. Immutable; safe for
+// concurrent use.
+type plan struct {
+	shape
+	fields  []string
+	page    *node
+	record  *node
+	idOnly  *node
+	nodes   int // of the larger trie
+	key     []int
+	keyOnly bool
+}
+
+// compile makes the plan that decodes fields.
+func (sh shape) compile(fields []string) (*plan, error) {
+	p := &plan{shape: sh, fields: fields}
+	page := newTrie()
+	if err := page.markRecords(sh.records); err != nil {
+		return nil, err
+	}
+	for _, own := range []struct {
+		path string
+		slot int
+	}{{sh.token, slotToken}, {sh.total, slotTotal}} {
+		if own.path == "" {
+			continue
+		}
+		if err := page.add(own.path, own.slot); err != nil {
+			return nil, err
+		}
+	}
+	rec, only := newTrie(), newTrie()
+	for i, f := range fields {
+		if f == keyPath {
+			p.key = append(p.key, i)
+			continue
+		}
+		if err := rec.add(f, i); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.addOwn(rec, only); err != nil {
+		return nil, err
+	}
+	p.page, p.record, p.idOnly = page.root, rec.root, only.root
+	p.nodes = max(page.count, rec.count, only.count)
+	return p, nil
+}
+
+func (p *plan) addOwn(rec, only *trie) error {
+	n := len(p.fields)
+	if p.id == keyPath {
+		p.keyOnly = true
+	} else {
+		if err := only.add(p.id, n+slotID); err != nil {
+			return err
+		}
+		if err := rec.add(p.id, n+slotID); err != nil {
+			return err
+		}
+	}
+	if p.tombstones {
+		if err := rec.add("id", n+slotOtherID); err != nil {
+			return err
+		}
+	}
+	if p.modified != "" {
+		if err := rec.add(p.modified, n+slotModified); err != nil {
+			return err
+		}
+	}
+	if p.deletedField != "" {
+		return rec.add(p.deletedField, n+slotDeleted)
+	}
+	return nil
+}
+
+// answer is one decoded page.
+type answer struct {
+	records []record.Record
+	token   record.Value
+	total   record.Value
+	content uint64 // hash of the records' bytes
+	idsHash uint64 // hash of the ids in order
+	found   bool   // the place of the records was there
+	wrong   string // what was there instead of records; "" nothing wrong
+}
+
+// decoder decodes the pages of one listing. Not safe for concurrent use.
+type decoder struct {
+	*plan
+	s       scanner
+	own     []record.Value // the record under way, by slot
+	pageOut []record.Value
+	marks   []mark
+	ids     *xxhash.Digest
+	got     answer
+	mem     *arena
+	last    int // records of the page before
+}
+
+func (p *plan) decoder() *decoder {
+	d := &decoder{
+		plan: p, own: make([]record.Value, len(p.fields)+ownSlots),
+		pageOut: make([]record.Value, pageSlots), ids: xxhash.New(),
+	}
+	d.s.visit = make([]uint32, p.nodes)
+	d.s.records = d.list
+	return d
+}
+
+// decode reads body, which it may change and which the records' Raw shares.
+func (d *decoder) decode(body []byte) (*answer, error) {
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	marks, err := valid(body)
+	if err != nil {
+		return nil, err
+	}
+	d.marks, d.mem = marks, &arena{records: d.last}
+	d.got = answer{records: make([]record.Record, 0, d.last)}
+	d.ids.Reset()
+	clear(d.pageOut)
+	d.s.b, d.s.mem, d.s.out = body, d.mem, d.pageOut
+	d.newRound()
+	d.s.value(d.s.ws(0), d.page, 0)
+	d.got.token, d.got.total = d.pageOut[slotToken], d.pageOut[slotTotal]
+	d.got.idsHash = d.ids.Sum64()
+	d.last = len(d.got.records)
+	got := d.got
+	d.got, d.s.b, d.mem, d.s.mem = answer{}, nil, nil, nil
+	if len(got.records) > maxPageRecords {
+		return nil, fault.New(fault.Permanent, "page_too_large", "", "the page holds more than %d records", maxPageRecords).
+			WithHint("ask for smaller pages: remote.list.page")
+	}
+	return &got, nil
+}
+
+func (d *decoder) newRound() {
+	d.s.round++
+	if d.s.round == 0 { // after 2^32 records: no old mark may look new
+		clear(d.s.visit)
+		d.s.round = 1
+	}
+}
+
+// list reads the records that begin at i and gives the place after them.
+func (d *decoder) list(i int) int {
+	pageOut := d.s.out
+	defer func() { d.s.out = pageOut }()
+	d.got.found, d.got.wrong = true, ""
+	d.got.records = d.got.records[:0] // a second member of the name: the last one counts
+	start, end := i, i
+	switch c := d.s.b[i]; {
+	case d.single:
+		end = d.one(i, "")
+	case c == '[':
+		end = d.each(i)
+	case c == '{':
+		end = d.members(i)
+	default:
+		end = d.s.skip(i, 0)
+		if c != 'n' {
+			d.got.wrong = short(d.s.b[i:end])
+		}
+	}
+	d.got.content = xxhash.Sum64(d.s.b[start:end])
+	return end
+}
+
+func (d *decoder) each(i int) int {
+	i = d.s.ws(i + 1)
+	for d.s.b[i] != ']' {
+		i = d.s.ws(d.one(i, ""))
+		if d.s.b[i] == ',' {
+			i = d.s.ws(i + 1)
+		}
+	}
+	return i + 1
+}
+
+func (d *decoder) members(i int) int {
+	i = d.s.ws(i + 1)
+	for d.s.b[i] != '}' {
+		end, _ := d.s.str(i)
+		d.s.flaw = fine
+		key := d.s.text(d.s.b[i:end], len(d.fields)+slotID)
+		i = d.s.ws(d.s.ws(end) + 1)
+		i = d.s.ws(d.one(i, key))
+		if d.s.b[i] == ',' {
+			i = d.s.ws(i + 1)
+		}
+	}
+	return i + 1
+}
+
+// one reads the record at i; key is its name where records are members.
+func (d *decoder) one(i int, key string) int {
+	if len(d.got.records) > maxPageRecords {
+		return d.s.skip(i, 0) // the page will be refused; hold no more memory
+	}
+	keyFlaw := d.s.flaw
+	if key == "" {
+		keyFlaw = fine
+	}
+	d.s.flaw, d.s.flawAt = fine, -1
+	d.newRound()
+	clear(d.own)
+	d.s.out = d.own
+	for _, slot := range d.key {
+		d.own[slot] = record.T(key)
+	}
+	root, large := d.record, false
+	if len(d.s.b)-i > maxRecord {
+		end := d.s.skip(i, 0)
+		d.s.flaw = fine
+		if large = end-i > maxRecord; large {
+			root = d.idOnly
+		}
+	}
+	c := d.s.b[i]
+	end := d.s.value(i, root, 0)
+	d.got.records = append(d.got.records, d.finish(d.s.b[i:end:end], c, key, large, keyFlaw))
+	r := &d.got.records[len(d.got.records)-1]
+	_, _ = d.ids.WriteString(r.ID)
+	_, _ = d.ids.Write([]byte{0})
+	d.markErr(r, i, end)
+	return end
+}
+
+// finish makes the record out of what the scanner left in own.
+func (d *decoder) finish(raw []byte, c byte, key string, large bool, keyFlaw flaw) record.Record {
+	n := len(d.fields)
+	r := record.Record{Raw: raw}
+	id := d.own[n+slotID]
+	switch {
+	case d.keyOnly:
+		id = record.T(key)
+	case d.tombstones && (c == '"' || c >= '0' && c <= '9' || c == '-'):
+		id = d.s.take(raw, n+slotID)
+	case d.tombstones && id.Empty():
+		id = d.own[n+slotOtherID]
+	}
+	if id.Kind == record.Text || id.Kind == record.Number {
+		r.ID = id.Text
+	}
+	if keyFlaw != fine {
+		d.s.flaw, d.s.flawAt = keyFlaw, n+slotID
+	}
+	if r.Err = d.check(&r, c, id, large); r.Err != nil {
+		if large {
+			r.Raw = nil // too large to keep
+		}
+		return r
+	}
+	if d.modified != "" {
+		r.Modified = d.format.parse(d.own[n+slotModified])
+	}
+	if d.tombstones || d.deletedField != "" && truthy(d.own[n+slotDeleted]) {
+		r.Deleted = true
+		return r
+	}
+	r.Values = d.mem.values(n)
+	copy(r.Values, d.own)
+	return r
+}
+
+func bad(code, format string, args ...any) error {
+	return fault.New(fault.Permanent, code, "", format, args...)
+}
+
+func (d *decoder) check(r *record.Record, c byte, id record.Value, large bool) error {
+	switch {
+	case large:
+		return bad(codeTooLarge, "the record is larger than %d MiB", maxRecord>>20)
+	case c != '{' && !d.tombstones:
+		return bad(fault.CodeBadRecord, "is not an object but %s", short(r.Raw))
+	case d.s.flaw == flawDepth:
+		return bad(codeTooDeep, "the record %s", d.s.flaw)
+	case d.s.flaw != fine:
+		return bad(fault.CodeBadRecord, "%s %s", d.slotName(d.s.flawAt), d.s.flaw)
+	case r.ID == "" && !d.single:
+		what := "is missing"
+		if id.Has() {
+			what = "is " + kindName(id)
+		}
+		return bad(codeMissingID, "the id (%s) %s", d.id, what)
+	case len(r.ID) > maxID:
+		return bad(fault.CodeBadRecord, "the id is longer than %d bytes", maxID)
+	}
+	return nil
+}
+
+// markErr makes the record unusable when it was repaired.
+func (d *decoder) markErr(r *record.Record, from, to int) {
+	k, _ := slices.BinarySearchFunc(d.marks, from, func(m mark, at int) int { return m.at - at })
+	if k == len(d.marks) || d.marks[k].at >= to || r.Err != nil && fault.CodeOf(r.Err) != codeMissingID {
+		return
+	}
+	code := fault.CodeBadRecord
+	if d.marks[k].flaw == flawDepth {
+		code = codeTooDeep
+	}
+	r.Err, r.Values, r.Deleted = bad(code, "the record %s", d.marks[k].flaw), nil, false
+}
+
+func (d *decoder) slotName(slot int) string {
+	n := len(d.fields)
+	switch {
+	case slot >= 0 && slot < n:
+		return "field " + d.fields[slot]
+	case slot == n+slotID || slot == n+slotOtherID:
+		return "the id"
+	case slot == n+slotModified:
+		return "field " + d.modified
+	case slot == n+slotDeleted:
+		return "field " + d.deletedField
+	}
+	return "the record"
+}
+
+func kindName(v record.Value) string {
+	switch v.Kind {
+	case record.Null:
+		return "null"
+	case record.Bool:
+		return "a boolean"
+	case record.JSON:
+		return "an object or array"
+	case record.Text:
+		return "empty"
+	case record.Absent, record.Number:
+	}
+	return "not usable"
+}
+
+// truthy reads a field that marks deleted records: true, a number other than
+// 0, a date or any text but "", "0", "false" and "no".
+func truthy(v record.Value) bool {
+	switch v.Kind {
+	case record.Absent, record.Null:
+		return false
+	case record.JSON:
+		return v.Text != "{}" && v.Text != "[]"
+	case record.Number:
+		return strings.Trim(v.Text, "-0.") != ""
+	case record.Bool, record.Text:
+	}
+	return !slices.Contains([]string{"", "0", "false", "no", "off"}, strings.ToLower(strings.TrimSpace(v.Text)))
+}
+
+// short gives the beginning of b for an error's text.
+func short(b []byte) string {
+	s := strings.ToValidUTF8(string(b[:min(len(b), 60)]), "?")
+	if len(b) > 60 {
+		s += "…"
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// timeFormat is how a remote writes times; the zero value is RFC 3339.
+type timeFormat string
+
+const sqlTime = "2006-01-02 15:04:05"
+
+func (f timeFormat) layout() string {
+	switch f {
+	case "", "rfc3339":
+		return "2006-01-02T15:04:05Z"
+	case "date":
+		return time.DateOnly
+	case "unix", "unix_ms":
+		return ""
+	}
+	return string(f)
+}

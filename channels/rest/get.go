@@ -1,0 +1,127 @@
+package rest
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/yield"
+	"github.com/tandem-sync/tandem/sync/record"
+	"github.com/tandem-sync/tandem/transport"
+)
+
+// getter is a connector that can read records by id.
+type getter struct{ *connector }
+
+// Get reads the records one call each, transport.concurrency at a time, and
+// gives them in the order of ids. 404 and 410 mean Deleted. A failure that is
+// not about one record ends the whole Get with that error.
+func (g *getter) Get(ctx context.Context, fields, ids []string) ([]record.Record, error) {
+	p, err := shape{
+		records: g.getRecord, single: true, id: g.id, modified: g.modified,
+		deletedField: g.deletedField, format: g.list.since.format,
+	}.compile(fields)
+	if err != nil {
+		return nil, fault.Wrap(fault.Permanent, fault.CodeConfig, g.op(), err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := make([]record.Record, len(ids))
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range min(g.http.Concurrency(), len(ids)) {
+		wg.Go(func() {
+			d := p.decoder()
+			for i := range work {
+				rec, err := g.one(ctx, d, ids[i])
+				if err != nil {
+					cancel(err)
+				}
+				out[i] = rec
+			}
+		})
+	}
+	for i := range ids {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- i
+	}
+	close(work)
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return out, nil
+}
+
+func (g *getter) op() string { return "rest: get " + g.name }
+
+// one reads one record; an error is one of the remote as a whole.
+func (g *getter) one(ctx context.Context, d *decoder, id string) (record.Record, error) {
+	rec := record.Record{ID: id}
+	if err := checkID(id); err != nil {
+		rec.Err = err
+		return rec, nil
+	}
+	if err := yield.Point(ctx, "get.before_fetch"); err != nil {
+		return rec, err
+	}
+	path := strings.ReplaceAll(g.getPath, "{id}", escapeID(g.getPath, id))
+	resp, err := g.http.Do(ctx, transport.Request{Op: g.op(), Path: path})
+	switch {
+	case err == nil:
+	case fault.CodeOf(err) == fault.CodeNotFound:
+		rec.Deleted = true
+		return rec, nil
+	case aboutOne(err):
+		rec.Err = err
+		return rec, nil
+	default:
+		return rec, err
+	}
+	return g.read(d, id, resp), nil
+}
+
+// aboutOne reports whether only this one id suffers from err.
+func aboutOne(err error) bool {
+	code := fault.CodeOf(err)
+	return fault.Of(err) == fault.Permanent && (code == "refused" || code == "page_too_large" || code == fault.CodeBadAnswer)
+}
+
+func (g *getter) read(d *decoder, id string, resp *transport.Response) record.Record {
+	got, err := d.decode(resp.Body)
+	if err != nil {
+		return record.Record{ID: id, Err: badAnswer(g.op(), resp, err)}
+	}
+	if len(got.records) != 1 {
+		return record.Record{ID: id, Err: fault.New(fault.Permanent, fault.CodeBadAnswer, g.op(), "the answer has no record at %q", g.getRecord).
+			WithHint("check get.record; the answer has: " + keysOf(resp.Body))}
+	}
+	rec := got.records[0]
+	if rec.ID != "" && rec.ID != id && rec.Err == nil {
+		rec.Err = fault.New(fault.Permanent, fault.CodeBadAnswer, g.op(), "asked for id %q, the answer is about %q", id, rec.ID)
+		rec.Values = nil
+	}
+	rec.ID = id
+	return rec
+}
+
+// checkID refuses ids that would make another path of the address.
+func checkID(id string) error {
+	if id == "" || id == "." || id == ".." || strings.ContainsRune(id, 0) {
+		return fault.New(fault.Permanent, fault.CodeBadRecord, "", "the id %q cannot be part of an address", id)
+	}
+	return nil
+}
+
+// escapeID escapes id for its place in path: behind a question mark it is part
+// of the query.
+func escapeID(path, id string) string {
+	if q := strings.IndexByte(path, '?'); q >= 0 && q < strings.Index(path, "{id}") {
+		return url.QueryEscape(id)
+	}
+	return url.PathEscape(id)
+}

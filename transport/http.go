@@ -1,0 +1,386 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/clock"
+	"github.com/tandem-sync/tandem/internal/redact"
+	"github.com/tandem-sync/tandem/internal/yield"
+)
+
+// MaxBody is the largest answer in bytes, after decompression.
+const MaxBody = 32 << 20
+
+const (
+	maxHeaderBytes = 64 << 10
+	maxRedirects   = 3
+	// Patience is the longest wait inside a call; a longer one is given back
+	// to the caller as an error with RetryAfter, so that it can free its slot.
+	Patience = 2 * time.Second
+	// attempts and retryWindow bound the repeats inside one call.
+	attempts    = 4
+	retryWindow = 10 * time.Second
+	retryBase   = 200 * time.Millisecond
+)
+
+// UserAgent is how Tandem names itself.
+const UserAgent = "Tandem (+https://github.com/tandem-sync/tandem)"
+
+// HTTP talks to one remote: one origin, one credential. Safe for concurrent
+// use. Close it to free its idle connections.
+type HTTP struct {
+	cfg    HTTPConfig
+	client *http.Client
+	tr     *http.Transport
+	slots  chan struct{}
+	limit  *limiter
+	budget *budget
+	mask   redact.Masker
+	clock  clock.Clock
+	rand   func() float64
+}
+
+// Option changes a seam of NewHTTP.
+type Option func(*options)
+
+type options struct {
+	clock    clock.Clock
+	rand     func() float64
+	resolver Resolver
+}
+
+// WithClock sets the clock that waits are measured with; the system's by default.
+func WithClock(c clock.Clock) Option { return func(o *options) { o.clock = c } }
+
+// WithRand sets the source of jitter, a number in [0,1).
+func WithRand(f func() float64) Option { return func(o *options) { o.rand = f } }
+
+// WithResolver sets how names are looked up.
+func WithResolver(r Resolver) Option { return func(o *options) { o.resolver = r } }
+
+// NewHTTP makes a client for cfg.BaseURL that dials only what g allows. It
+// makes no call. cfg must come from ParseHTTP without a problem.
+func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
+	if cfg.BaseURL == nil {
+		return nil, fault.New(fault.Permanent, fault.CodeConfig, "http", "base_url is missing")
+	}
+	o := options{clock: clock.System{}, rand: rand.Float64}
+	for _, set := range opts {
+		set(&o)
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = DefaultConcurrency
+	}
+	d := Dialer{Guard: g, Resolver: o.resolver, Target: Target{Port: Port(cfg.BaseURL), Plaintext: cfg.BaseURL.Scheme == "http"}}
+	tr := &http.Transport{
+		Proxy:                  nil, // a proxy would hide the address from the guard
+		DialContext:            d.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConnsPerHost:    cfg.Concurrency,
+		IdleConnTimeout:        30 * time.Second,
+		ForceAttemptHTTP2:      true,
+	}
+	h := &HTTP{
+		cfg: cfg, tr: tr, slots: make(chan struct{}, cfg.Concurrency), limit: newLimiter(cfg.Rate), budget: newBudget(),
+		clock: o.clock, rand: o.rand,
+		client: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	h.mask = redact.NewMasker(secrets(cfg)...)
+	return h, nil
+}
+
+func secrets(cfg HTTPConfig) []string {
+	out := []string{string(cfg.Auth.Token), string(cfg.Auth.Password), string(cfg.Auth.Value)}
+	for _, h := range cfg.Headers {
+		out = append(out, string(h.Value))
+	}
+	return out
+}
+
+// Close frees idle connections. Calls under way end by their own contexts.
+func (h *HTTP) Close() error {
+	h.tr.CloseIdleConnections()
+	return nil
+}
+
+// Concurrency is how many calls may be under way at a time.
+func (h *HTTP) Concurrency() int { return h.cfg.Concurrency }
+
+// Redact gives s without this client's credentials.
+func (h *HTTP) Redact(s string) string { return h.mask.Text(s) }
+
+// Request is one call.
+type Request struct {
+	// Op names the call in errors: "list contacts".
+	Op string
+	// Method is GET when empty.
+	Method string
+	// Path is appended to the base address, already escaped. It may hold a query.
+	Path string
+	// URL, when set, is used instead of Path: an absolute address the server
+	// supplied. Another origin than the base address is refused.
+	URL *url.URL
+	// Query is added to the address, replacing keys of the same name.
+	Query url.Values
+	// Body is sent as JSON when it is not nil.
+	Body []byte
+	// Safe says that repeating the call changes nothing, as for a search by
+	// POST. GET and HEAD are always safe.
+	Safe bool
+}
+
+// Response is an answer with status 200 to 299.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte // at most MaxBody; belongs to the caller
+	// URL is where the answer came from, after redirects, without credentials.
+	URL *url.URL
+	// Started is our clock just before the attempt that succeeded.
+	Started time.Time
+	// RemoteNow is the answer's Date header; zero when missing.
+	RemoteNow time.Time
+}
+
+// Do makes the call. Every error is a *fault.Error: its class says what to do,
+// its text holds no credential and no query value. Failures that may pass are
+// repeated here, and nowhere else, with full jitter, while the wait is at most
+// Patience.
+func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
+	u, err := h.address(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.Method == "" {
+		r.Method = http.MethodGet
+	}
+	safe := r.Safe || r.Method == http.MethodGet || r.Method == http.MethodHead
+	h.budget.call()
+	begun := h.clock.Now()
+	for try := 0; ; try++ {
+		resp, err := h.attempt(ctx, r, u)
+		if err == nil {
+			return resp, nil
+		}
+		wait, again := h.again(err, try)
+		if !safe || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
+			return nil, err
+		}
+		if cerr := h.clock.Sleep(ctx, wait); cerr != nil {
+			return nil, cancelled(r.Op, cerr)
+		}
+	}
+}
+
+// again says whether err is worth a repeat here, and after which wait.
+func (h *HTTP) again(err error, try int) (time.Duration, bool) {
+	class := fault.Of(err)
+	if try+1 >= attempts || class != fault.Retryable && class != fault.RateLimited {
+		return 0, false
+	}
+	if after := fault.RetryAfterOf(err); after > 0 {
+		return after, after <= Patience
+	}
+	ceiling := min(retryBase<<try, Patience)
+	return time.Duration(h.rand() * float64(ceiling)), true
+}
+
+func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL) (*Response, error) {
+	select {
+	case h.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, cancelled(r.Op, ctx.Err())
+	}
+	defer func() { <-h.slots }()
+	for hop := 0; ; hop++ {
+		if err := h.pace(ctx, r.Op); err != nil {
+			return nil, err
+		}
+		resp, next, err := h.once(ctx, r, u)
+		if err != nil {
+			return nil, err
+		}
+		if next == nil {
+			return resp, nil
+		}
+		if hop == maxRedirects {
+			return nil, h.errorf(fault.Permanent, "redirect", r, u, "more than %d redirects", maxRedirects).
+				WithHint("check base_url and the path")
+		}
+		u = next
+	}
+}
+
+// pace waits until the rate limit lets a call through.
+func (h *HTTP) pace(ctx context.Context, op string) error {
+	wait, taken := h.limit.reserve(h.clock.Now(), Patience)
+	if !taken {
+		return fault.New(fault.RateLimited, "rate_limit", op, "the channel's own rate_limit allows the next call in %s", wait.Round(time.Millisecond)).After(wait)
+	}
+	if wait <= 0 {
+		return nil
+	}
+	if err := h.clock.Sleep(ctx, wait); err != nil {
+		return cancelled(op, err)
+	}
+	return nil
+}
+
+// once sends one request and reads its answer, or gives where a redirect leads.
+func (h *HTTP) once(ctx context.Context, r Request, u *url.URL) (*Response, *url.URL, error) {
+	if err := yield.Point(ctx, "http.before_request"); err != nil {
+		return nil, nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	defer cancel()
+	req, err := h.request(limited, r, u)
+	if err != nil {
+		return nil, nil, err
+	}
+	started := h.clock.Now()
+	hr, err := h.client.Do(req)
+	if err != nil {
+		return nil, nil, h.sendError(ctx, limited, r, u, err)
+	}
+	defer func() { _ = hr.Body.Close() }()
+	if hr.StatusCode >= 300 && hr.StatusCode < 400 {
+		next, err := h.redirect(r, u, hr)
+		return nil, next, err
+	}
+	body, err := h.readBody(ctx, limited, r, u, hr)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := yield.Point(ctx, "http.after_answer"); err != nil {
+		return nil, nil, err
+	}
+	if hr.StatusCode < 200 || hr.StatusCode > 299 {
+		return nil, nil, h.statusError(r, u, hr, body)
+	}
+	date, _ := http.ParseTime(hr.Header.Get("Date"))
+	return &Response{Status: hr.StatusCode, Header: hr.Header, Body: body, URL: u, Started: started, RemoteNow: date}, nil, nil
+}
+
+func (h *HTTP) request(ctx context.Context, r Request, u *url.URL) (*http.Request, error) {
+	withAuth := *u
+	if h.cfg.Auth.Kind == AuthQuery {
+		withAuth.RawQuery = setQuery(u.RawQuery, url.Values{h.cfg.Auth.Name: {string(h.cfg.Auth.Value)}})
+	}
+	var body *strings.Reader
+	var req *http.Request
+	var err error
+	if r.Body != nil {
+		body = strings.NewReader(string(r.Body))
+		req, err = http.NewRequestWithContext(ctx, r.Method, withAuth.String(), body)
+	} else {
+		req, err = http.NewRequestWithContext(ctx, r.Method, withAuth.String(), http.NoBody)
+	}
+	if err != nil {
+		return nil, h.errorf(fault.Permanent, fault.CodeConfig, r, u, "the request cannot be made: %s", strip(err))
+	}
+	req.Header.Set("User-Agent", UserAgent)
+	req.Header.Set("Accept", "application/json")
+	if r.Body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, x := range h.cfg.Headers {
+		req.Header.Set(x.Name, string(x.Value))
+	}
+	switch a := h.cfg.Auth; a.Kind {
+	case AuthBearer:
+		req.Header.Set("Authorization", "Bearer "+string(a.Token))
+	case AuthBasic:
+		req.SetBasicAuth(a.Username, string(a.Password))
+	case AuthHeader:
+		req.Header.Set(a.Name, string(a.Value))
+	case AuthNone, AuthQuery:
+	}
+	return req, nil
+}
+
+// address gives the full address of r without credentials.
+func (h *HTTP) address(r Request) (*url.URL, error) {
+	base := h.cfg.BaseURL
+	u := r.URL
+	if u == nil {
+		path, query, _ := strings.Cut(r.Path, "?")
+		if path != "" && !strings.HasPrefix(path, "/") {
+			path = "/" + path
+		}
+		joined, err := url.Parse(strings.TrimSuffix(base.Scheme+"://"+base.Host+base.EscapedPath(), "/") + path)
+		if err != nil {
+			return nil, fault.New(fault.Permanent, fault.CodeConfig, r.Op, "the path is not valid: %s", strip(err))
+		}
+		joined.RawQuery = query
+		u = joined
+	}
+	if err := h.CheckOrigin(r.Op, u); err != nil {
+		return nil, err
+	}
+	c := *u
+	c.Fragment = ""
+	if len(r.Query) > 0 {
+		c.RawQuery = setQuery(c.RawQuery, r.Query)
+	}
+	return &c, nil
+}
+
+// setQuery replaces the keys of add in query and leaves the rest as written.
+func setQuery(query string, add url.Values) string {
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		plain, err := url.QueryUnescape(name)
+		if pair == "" || err == nil && add.Has(plain) {
+			continue
+		}
+		kept = append(kept, pair)
+	}
+	if more := add.Encode(); more != "" {
+		kept = append(kept, more)
+	}
+	return strings.Join(kept, "&")
+}
+
+// WithoutCredential gives u without the credential of auth type query, so that
+// it can be stored: servers repeat it in the addresses of next pages.
+func (h *HTTP) WithoutCredential(u *url.URL) *url.URL {
+	c := *u
+	c.User = nil
+	if h.cfg.Auth.Kind == AuthQuery {
+		c.RawQuery = setQuery(u.RawQuery, url.Values{h.cfg.Auth.Name: nil})
+	}
+	return &c
+}
+
+// CheckOrigin refuses an address the server supplied that leads elsewhere than
+// to the base address's origin: Permanent with code other_origin.
+func (h *HTTP) CheckOrigin(op string, u *url.URL) error {
+	if SameOrigin(h.cfg.BaseURL, u) && u.User == nil {
+		return nil
+	}
+	return fault.New(fault.Permanent, "other_origin", op, "the server supplied an address on another origin: %s", h.mask.Text(redact.URL(u))).
+		WithHint("only addresses of " + h.cfg.BaseURL.Scheme + "://" + h.cfg.BaseURL.Host + " are followed; set base_url to the address the server names")
+}
+
+// Resolve gives the full address of path and query on the base address's origin.
+func (h *HTTP) Resolve(requestURI string) (*url.URL, error) {
+	u, err := url.ParseRequestURI(requestURI)
+	if err != nil || u.Host != "" {
+		return nil, fault.New(fault.Permanent, fault.CodeConflict, "", "a stored address is not valid")
+	}
+	u.Scheme, u.Host = h.cfg.BaseURL.Scheme, h.cfg.BaseURL.Host
+	return u, nil
+}
