@@ -57,9 +57,9 @@ func scan(rows *sql.Rows) (Contact, error) {
 	return c, nil
 }
 
-// comparable gives a contact of PocketBase in the form the local table holds:
+// shown gives a contact of PocketBase in the form the local table holds:
 // no id of PocketBase's, a date without its midnight.
-func comparable(c Contact) Contact {
+func shown(c Contact) Contact {
 	c.ID = ""
 	c.Birthday, _, _ = strings.Cut(c.Birthday, " ")
 	return c
@@ -82,7 +82,7 @@ func agree(t *testing.T, s *Server, d *deployment, gone ...string) {
 	}
 	wrong := 0
 	for _, c := range there {
-		want := comparable(c)
+		want := shown(c)
 		got, ok := here[c.Email]
 		delete(here, c.Email)
 		if !ok || !reflect.DeepEqual(got, want) {

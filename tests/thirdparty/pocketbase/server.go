@@ -217,7 +217,7 @@ func Numbered(i int) Contact {
 	return c
 }
 
-// Create, Update and Delete change one record through PocketBase's own API.
+// Create makes a record through PocketBase's own API.
 func (s *Server) Create(ctx context.Context, c Contact) (Contact, error) {
 	var out Contact
 	err := s.Call(ctx, http.MethodPost, records, c, &out)
