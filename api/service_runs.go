@@ -1,0 +1,367 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/store"
+)
+
+// Sync stores the request and wakes the workers.
+func (s *Service) Sync(ctx context.Context, channel string, req SyncRequest) (Run, error) {
+	spec, err := req.Spec(channel, s.clock.Now())
+	if err != nil {
+		return Run{}, err
+	}
+	trigger := req.Trigger
+	if trigger == "" {
+		trigger = store.TriggerAPI
+	}
+	return s.request(ctx, "request sync", func(ctx context.Context, tx *store.Tx) (store.Request, error) {
+		c, err := findChannel(ctx, tx, channel)
+		if err != nil {
+			return store.Request{}, err
+		}
+		if !c.Enabled {
+			return store.Request{}, fault.New(fault.Permanent, fault.CodeConflict, "", "channel %q is disabled", channel)
+		}
+		if err := checkConnectors(ctx, tx, c, spec.Connectors); err != nil {
+			return store.Request{}, err
+		}
+		return store.Request{ExternalID: req.ID, ChannelID: c.ID, Trigger: trigger, Spec: spec}, nil
+	})
+}
+
+// request adds the request that prepare makes and gives the run that serves it.
+func (s *Service) request(ctx context.Context, what string, prepare func(context.Context, *store.Tx) (store.Request, error)) (Run, error) {
+	var out Run
+	err := s.db.Write(ctx, what, func(ctx context.Context, tx *store.Tx) error {
+		req, err := prepare(ctx, tx)
+		if err != nil {
+			return err
+		}
+		run, _, _, err := tx.AddRequest(ctx, req, true)
+		if err != nil {
+			return err
+		}
+		out, err = s.show(ctx, tx, run)
+		return err
+	})
+	if err != nil {
+		return Run{}, err
+	}
+	if s.fleet != nil {
+		s.fleet.Kick()
+	}
+	return out, nil
+}
+
+func checkConnectors(ctx context.Context, tx *store.Tx, c store.Channel, want []string) error {
+	if len(want) == 0 {
+		return nil
+	}
+	have, err := connectorNames(ctx, tx, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, name := range want {
+		if !slices.Contains(have, name) {
+			return fault.New(fault.Permanent, fault.CodeNotFound, "", "channel %q has no connector %q", c.Name, name).
+				WithHint("its connectors: " + strings.Join(have, ", "))
+		}
+	}
+	return nil
+}
+
+// Runs gives a page of runs, the latest first.
+func (s *Service) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
+	out := RunPage{Runs: []Run{}}
+	limit := pageSize(q.Limit)
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		out = RunPage{Runs: []Run{}}
+		f := store.RunFilter{Status: q.Status, Before: q.Before, Limit: limit + 1}
+		if q.Channel != "" {
+			c, err := findChannel(ctx, tx, q.Channel)
+			if err != nil {
+				return err
+			}
+			f.ChannelID = c.ID
+		}
+		runs, err := tx.Runs(ctx, f)
+		if err != nil {
+			return err
+		}
+		if len(runs) > limit {
+			runs = runs[:limit]
+			out.Next = &runs[limit-1].ID
+		}
+		for _, r := range runs {
+			one, err := s.show(ctx, tx, r)
+			if err != nil {
+				return err
+			}
+			out.Runs = append(out.Runs, one)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return 50
+	}
+	return min(limit, 500)
+}
+
+// Run gives one run.
+func (s *Service) Run(ctx context.Context, id int64) (Run, error) {
+	var out Run
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		r, err := findRun(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		out, err = s.show(ctx, tx, r)
+		return err
+	})
+	return out, err
+}
+
+func findRun(ctx context.Context, tx *store.Tx, id int64) (store.Run, error) {
+	r, err := tx.Run(ctx, id)
+	if fault.CodeOf(err) == fault.CodeNotFound {
+		err = fault.New(fault.Permanent, fault.CodeNotFound, "", "no run %d", id).WithHint("`tandem runs list` shows the runs there are")
+	}
+	return r, err
+}
+
+// show builds the JSON form of a run.
+func (s *Service) show(ctx context.Context, tx *store.Tx, r store.Run) (Run, error) {
+	total, by, expected, err := tx.RunCounters(ctx, r.ID)
+	if err != nil {
+		return Run{}, err
+	}
+	var connectors []string
+	if len(r.Spec.Connectors) == 0 {
+		if connectors, err = connectorNames(ctx, tx, r.ChannelID); err != nil {
+			return Run{}, err
+		}
+	}
+	w, err := s.waiting(ctx, tx, r)
+	if err != nil {
+		return Run{}, err
+	}
+	return makeRun(r, total, by, expected, connectors, w, s.clock.Now()), nil
+}
+
+// waiting says why a run does nothing now: what the workers noted, a slice that
+// may go on only later, or another run that has to end first.
+func (s *Service) waiting(ctx context.Context, tx *store.Tx, r store.Run) (*Waiting, error) {
+	switch {
+	case r.Status.Ended():
+		return nil, nil //nolint:nilnil // nil says that it does not wait
+	case r.WaitReason != "":
+		return &Waiting{Reason: r.WaitReason, Until: utc(r.WaitUntil)}, nil
+	case r.Status == store.StatusPlanned:
+		return s.waitingForTurn(ctx, tx, r)
+	}
+	slices, err := tx.Slices(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, sl := range slices {
+		if sl.State == store.SliceActive && sl.NotBefore != nil && sl.NotBefore.After(s.clock.Now()) {
+			return &Waiting{Reason: sl.WaitReason, Until: utc(sl.NotBefore)}, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // it works
+}
+
+func (s *Service) waitingForTurn(ctx context.Context, tx *store.Tx, r store.Run) (*Waiting, error) {
+	ahead, err := tx.Runs(ctx, store.RunFilter{
+		ChannelID: r.ChannelID, Before: r.ID, Limit: 50,
+		Status: []store.Status{store.StatusPlanned, store.StatusPreparing, store.StatusExecution},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range ahead {
+		if a.Spec.Kind == r.Spec.Kind && a.Lane == r.Lane {
+			return &Waiting{Reason: fmt.Sprintf("run %d of this channel comes first", a.ID)}, nil
+		}
+	}
+	return &Waiting{Reason: "for a free worker"}, nil
+}
+
+// Changes calls fn for every change the run noted and gives its counts.
+func (s *Service) Changes(ctx context.Context, id int64, fn func(store.Change) error) (store.Counters, error) {
+	const page = 500
+	var counts store.Counters
+	for after := int64(0); ; {
+		var list []store.Change
+		var last int64
+		err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+			if after == 0 {
+				if _, err := findRun(ctx, tx, id); err != nil {
+					return err
+				}
+			}
+			var err error
+			if list, last, err = tx.Changes(ctx, id, after, page); err != nil {
+				return err
+			}
+			counts, _, _, err = tx.RunCounters(ctx, id)
+			return err
+		})
+		if err != nil {
+			return counts, err
+		}
+		for _, c := range list {
+			if c.Fields == nil {
+				c.Fields = []store.FieldChange{}
+			}
+			if err := fn(c); err != nil {
+				return counts, err
+			}
+		}
+		if len(list) < page {
+			return counts, nil
+		}
+		after = last
+	}
+}
+
+// CancelRun ends a planned run and asks an executing one to end.
+func (s *Service) CancelRun(ctx context.Context, id int64) (Run, error) {
+	var out Run
+	err := s.db.Write(ctx, "cancel run", func(ctx context.Context, tx *store.Tx) error {
+		r, err := findRun(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if r.Status.Ended() {
+			return fault.New(fault.Permanent, fault.CodeConflict, "", "run %d is over: %s", id, r.Status)
+		}
+		if err := tx.CancelRun(ctx, id); err != nil {
+			return err
+		}
+		if r, err = tx.Run(ctx, id); err != nil {
+			return err
+		}
+		out, err = s.show(ctx, tx, r)
+		return err
+	})
+	if err == nil && s.fleet != nil {
+		s.fleet.Kick()
+	}
+	return out, err
+}
+
+// Parked gives a page of parked items, the latest first.
+func (s *Service) Parked(ctx context.Context, q ParkedQuery) (ParkedPage, error) {
+	out := ParkedPage{Parked: []Parked{}}
+	limit := pageSize(q.Limit)
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		out = ParkedPage{Parked: []Parked{}}
+		f := store.ParkedFilter{Kind: q.Kind, RunID: q.Run, Open: !q.Resolved, Before: q.Before, Limit: limit + 1}
+		if q.Channel != "" {
+			c, err := findChannel(ctx, tx, q.Channel)
+			if err != nil {
+				return err
+			}
+			f.ChannelID = c.ID
+		}
+		list, err := tx.ListParked(ctx, f)
+		if err != nil {
+			return err
+		}
+		if len(list) > limit {
+			list = list[:limit]
+			out.Next = &list[limit-1].ID
+		}
+		for _, p := range list {
+			out.Parked = append(out.Parked, showParked(p))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// ParkedItem gives one parked item.
+func (s *Service) ParkedItem(ctx context.Context, id int64) (Parked, error) {
+	var out Parked
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		p, err := findParked(ctx, tx, id)
+		out = showParked(p)
+		return err
+	})
+	return out, err
+}
+
+func findParked(ctx context.Context, tx *store.Tx, id int64) (store.Parked, error) {
+	p, err := tx.ParkedByID(ctx, id)
+	if fault.CodeOf(err) == fault.CodeNotFound {
+		err = fault.New(fault.Permanent, fault.CodeNotFound, "", "no parked item %d", id).WithHint("`tandem parked list` shows what waits")
+	}
+	return p, err
+}
+
+func showParked(p store.Parked) Parked {
+	out := Parked{
+		ID: p.ID, Kind: p.Kind, Channel: p.Channel, Connector: p.Connector, LocalID: p.LocalID, RemoteID: p.RemoteID,
+		Reason: p.Reason, Message: p.Message, Attempts: p.Attempts, CreatedAt: p.CreatedAt.UTC(), NextAt: utc(p.NextAt),
+		Payload: p.Payload, Resolved: p.Resolved,
+	}
+	if p.RunID != 0 {
+		out.Run = &p.RunID
+	}
+	return out
+}
+
+// CodeUnsupported is the code of a request this version cannot serve.
+const CodeUnsupported = "unsupported"
+
+// RetryParked approves a mass_delete: a run of its own carries the deletions
+// out. Other kinds cannot be retried yet.
+func (s *Service) RetryParked(ctx context.Context, id int64) (Run, error) {
+	return s.request(ctx, "retry parked", func(ctx context.Context, tx *store.Tx) (store.Request, error) {
+		p, err := findParked(ctx, tx, id)
+		switch {
+		case err != nil:
+			return store.Request{}, err
+		case p.Resolved != "":
+			return store.Request{}, fault.New(fault.Permanent, fault.CodeConflict, "", "parked item %d is done with: %s", id, p.Resolved)
+		case p.Kind != store.ParkedMassDelete:
+			return store.Request{}, fault.New(fault.Permanent, CodeUnsupported, "", "a parked %s cannot be retried by hand in this version", p.Kind).
+				WithHint("correct the record at its source: the next sync takes it up again")
+		}
+		if err := notApproved(ctx, tx, p); err != nil {
+			return store.Request{}, err
+		}
+		return store.Request{
+			ChannelID: p.ChannelID, Trigger: store.TriggerManual,
+			Spec: store.Spec{Kind: store.KindSync, Mode: store.ModeFull, Connectors: []string{p.Connector}, ApproveParked: id},
+		}, nil
+	})
+}
+
+// notApproved refuses a second approval while the first one is carried out.
+func notApproved(ctx context.Context, tx *store.Tx, p store.Parked) error {
+	runs, err := tx.Runs(ctx, store.RunFilter{
+		ChannelID: p.ChannelID, Limit: 500,
+		Status: []store.Status{store.StatusPlanned, store.StatusPreparing, store.StatusExecution},
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if r.Spec.ApproveParked == p.ID {
+			return fault.New(fault.Permanent, fault.CodeConflict, "", "run %d is carrying it out already", r.ID)
+		}
+	}
+	return nil
+}

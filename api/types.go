@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/tandem-sync/tandem/store"
+)
+
+// Channel is a configured channel in a list.
+type Channel struct {
+	Name       string    `json:"name"`
+	Type       string    `json:"type"`
+	Enabled    bool      `json:"enabled"`
+	ManagedBy  string    `json:"managed_by" doc:"file when a configuration file manages it, else empty"`
+	Revision   int64     `json:"revision"`
+	Connectors []string  `json:"connectors"`
+	UpdatedAt  time.Time `json:"updated_at"`
+	LastRun    *Run      `json:"last_run" doc:"The latest run; null before the first"`
+}
+
+// ChannelDetail is one channel with its settings. Secrets in the settings read
+// "(secret)".
+type ChannelDetail struct {
+	Channel
+	Settings json.RawMessage   `json:"settings"`
+	State    []ConnectorStatus `json:"state" doc:"Per connector, in order of work"`
+}
+
+// ConnectorStatus is where a connector stands.
+type ConnectorStatus struct {
+	Connector string     `json:"connector"`
+	Links     int64      `json:"links" doc:"Linked pairs"`
+	Watermark *time.Time `json:"watermark" doc:"Up to where the remote's changes are known, by its clock; null before the first complete pass"`
+	FullAt    *time.Time `json:"full_at" doc:"When everything was read last; null never"`
+}
+
+// TestStage is one step of a channel's test.
+type TestStage struct {
+	Stage   string `json:"stage"`
+	OK      bool   `json:"ok"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+}
+
+// TestResult is the outcome of a channel's test. OK says that every stage is.
+type TestResult struct {
+	Channel string      `json:"channel"`
+	OK      bool        `json:"ok"`
+	Stages  []TestStage `json:"stages"`
+}
+
+// Parked is something kept for a person.
+type Parked struct {
+	ID        int64            `json:"id"`
+	Kind      store.ParkedKind `json:"kind" enum:"record,message,mass_delete,duplicate_identity,create_unknown,write_refused"`
+	Channel   string           `json:"channel"`
+	Connector string           `json:"connector"`
+	Run       *int64           `json:"run" doc:"The run that parked it; null none"`
+	LocalID   string           `json:"local_id"`
+	RemoteID  string           `json:"remote_id"`
+	Reason    string           `json:"reason" doc:"A stable word"`
+	Message   string           `json:"message" doc:"For a person"`
+	Attempts  int              `json:"attempts"`
+	CreatedAt time.Time        `json:"created_at"`
+	NextAt    *time.Time       `json:"next_at" doc:"When it is tried again by itself; null never"`
+	Payload   json.RawMessage  `json:"payload" doc:"What was received, redacted; null none"`
+	Resolved  string           `json:"resolved" doc:"Empty while open, else approved, retried, skipped or gone"`
+}
+
+// RunQuery chooses runs. The zero value gives the latest ones.
+type RunQuery struct {
+	Channel string
+	Status  []store.Status
+	Before  int64 // only runs with a smaller id; 0 no bound
+	Limit   int   // 0 means 50; at most 500
+}
+
+// RunPage is a page of runs, the latest first. Next is the Before of the page
+// that follows; nil at the end.
+type RunPage struct {
+	Runs []Run  `json:"runs"`
+	Next *int64 `json:"next"`
+}
+
+// ParkedQuery chooses parked items. The zero value gives the latest open ones.
+type ParkedQuery struct {
+	Channel  string
+	Kind     store.ParkedKind
+	Run      int64
+	Resolved bool // those that are done with, too
+	Before   int64
+	Limit    int // 0 means 50; at most 500
+}
+
+// ParkedPage is a page of parked items, the latest first.
+type ParkedPage struct {
+	Parked []Parked `json:"parked"`
+	Next   *int64   `json:"next"`
+}
+
+// Backend is what the API offers, however it is reached.
+type Backend interface {
+	// Channels lists the channels by name.
+	Channels(ctx context.Context) ([]Channel, error)
+	// Channel gives one; an unknown name is an error with code not_found, here
+	// and below.
+	Channel(ctx context.Context, name string) (ChannelDetail, error)
+	// TestChannel tries a channel's remote step by step. A failed step is part
+	// of the result, not an error.
+	TestChannel(ctx context.Context, name string) (TestResult, error)
+	// Sync asks for a run and gives the run that will serve the request: a new
+	// one, a planned one it joined, or the first run of a repeated id.
+	Sync(ctx context.Context, channel string, req SyncRequest) (Run, error)
+	Runs(ctx context.Context, q RunQuery) (RunPage, error)
+	Run(ctx context.Context, id int64) (Run, error)
+	// Changes calls fn for every change the run noted, in order, and gives the
+	// run's counts.
+	Changes(ctx context.Context, id int64, fn func(store.Change) error) (store.Counters, error)
+	// CancelRun ends a planned run and asks an executing one to end; a run that
+	// has ended is an error with code conflict.
+	CancelRun(ctx context.Context, id int64) (Run, error)
+	Parked(ctx context.Context, q ParkedQuery) (ParkedPage, error)
+	ParkedItem(ctx context.Context, id int64) (Parked, error)
+	// RetryParked tries the item again and gives the run that does it.
+	RetryParked(ctx context.Context, id int64) (Run, error)
+}
+
+// Fleet is what the API needs of the workers in its process. Kick makes a
+// committed request start at once.
+type Fleet interface {
+	Kick()
+	TestChannel(ctx context.Context, name string) ([]TestStage, error)
+}
