@@ -1,0 +1,474 @@
+package entities
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/mapping"
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// chunk is how many parameters one insert of several rows has at most.
+const chunk = 512
+
+// startSQLite does what comes once per batch. The transaction holds the write
+// lock, so what is read here stays true.
+func (a *apply) startSQLite(ctx context.Context) error {
+	triggers, err := a.b.t.triggersSQLite(ctx, a.tx)
+	if err != nil {
+		return err
+	}
+	a.onIns.any, a.onUpd.any = triggers, triggers
+	a.cache = map[string]*sql.Stmt{}
+	if a.bounds[classes] > a.bounds[classInsertNew] {
+		return a.drawKeysSQLite(ctx)
+	}
+	return nil
+}
+
+// drawKeysSQLite gives new rows their keys: rowids above all that were ever
+// used, or one value of the default expression each.
+func (a *apply) drawKeysSQLite(ctx context.Context) error {
+	lo, hi := a.bounds[classInsertNew], a.bounds[classes]
+	drawn := make([][]string, len(a.b.keys))
+	for k, by := range a.b.makers {
+		var err error
+		switch by {
+		case Rowid:
+			drawn[k], err = a.rowids(ctx, hi-lo)
+		case DefaultExpr, Sequence, GeneratedAlways:
+			err = a.tx.SelectContext(ctx, &drawn[k], "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT CAST(("+
+				a.b.t.cols[a.b.keys[k]].def+") AS TEXT) FROM n", hi-lo)
+		case Trigger:
+			a.rowwise = true
+		case NoKey, Given:
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if a.rowwise {
+		return nil
+	}
+	kp := make([]string, len(a.b.keys))
+	for p := lo; p < hi; p++ {
+		c, _ := a.at(p)
+		for k := range kp {
+			if drawn[k] != nil {
+				kp[k] = drawn[k][p-lo]
+			} else {
+				kp[k] = a.b.giver(k, c).Text
+			}
+		}
+		a.keys[p] = EncodeKey(kp)
+	}
+	return nil
+}
+
+func (a *apply) rowids(ctx context.Context, n int) ([]string, error) {
+	q := "SELECT COALESCE(max(rowid), 0) FROM " + a.b.t.sql()
+	if a.b.t.autoinc {
+		q = "SELECT max((" + q + "), COALESCE((SELECT seq FROM sqlite_sequence WHERE name = " + literal(a.b.t.Name) + "), 0))"
+	}
+	var last int64
+	if err := a.tx.GetContext(ctx, &last, q); err != nil {
+		return nil, err
+	}
+	out := make([]string, n)
+	for i := range out {
+		out[i] = strconv.FormatInt(last+int64(i)+1, 10)
+	}
+	return out, nil
+}
+
+// stepSQLite writes the positions [lo, hi). A statement that fails leaves no
+// trace on SQLite, so a bad row is found by itself.
+func (a *apply) stepSQLite(ctx context.Context, lo, hi int) (err error) {
+	free := context.WithoutCancel(ctx) // else the driver starts a goroutine per statement
+	defer func() {
+		if cerr := a.closeStatements(); err == nil {
+			err = cerr
+		}
+	}()
+	l, h := a.cut(lo, hi, classDelete, classDelete)
+	for p := l; p < h && err == nil; p++ {
+		err = a.judgedSQLite(free, p)
+	}
+	l, h = a.cut(lo, hi, classUpdateOld, classUpdateNew)
+	for p := l; p < h && err == nil; p++ {
+		err = a.judgedSQLite(free, p)
+	}
+	if err != nil {
+		return err
+	}
+	if l, h = a.cut(lo, hi, classInsertNew, classInsertOld); l < h {
+		if err := a.insertSQLite(ctx, l, h); err != nil {
+			return err
+		}
+	}
+	if err := a.readBack(ctx, lo, hi); err != nil {
+		return err
+	}
+	return a.linksSQLite(free, lo, hi)
+}
+
+func (a *apply) closeStatements() error {
+	var first error
+	for q, s := range a.cache {
+		if err := s.Close(); first == nil {
+			first = err
+		}
+		delete(a.cache, q)
+	}
+	return first
+}
+
+// statement prepares a statement once per step.
+func (a *apply) statement(ctx context.Context, q string) (*sql.Stmt, error) {
+	if s, ok := a.cache[q]; ok {
+		return s, nil
+	}
+	s, err := a.tx.PrepareContext(ctx, q)
+	if err == nil {
+		a.cache[q] = s
+	}
+	return s, err
+}
+
+// judgedSQLite updates or deletes one row if it is still what was judged.
+func (a *apply) judgedSQLite(ctx context.Context, p int) error {
+	c, r := a.at(p)
+	var q strings.Builder
+	a.args = a.args[:0]
+	if !a.headSQLite(&q, c) {
+		return nil
+	}
+	kp, err := DecodeKey(a.keys[p], len(a.b.keys))
+	if err != nil {
+		return err
+	}
+	for k, i := range a.b.keys {
+		if k > 0 {
+			q.WriteString(" AND ")
+		}
+		q.WriteString("t." + quote(a.b.t.cols[i].Name) + " = ?")
+		a.args = append(a.args, kp[k])
+	}
+	for i := range a.b.fields {
+		col := a.b.col(i)
+		v, kind := nativeSQLite(col, c.Old[i])
+		n := "t." + quote(col.Name)
+		q.WriteString(" AND typeof(" + n + ") = ? AND " + n + " IS ? COLLATE BINARY")
+		a.args = append(a.args, kind, v)
+	}
+	n, err := a.affected(ctx, q.String())
+	switch {
+	case store.IsDataError(err):
+		r.Outcome, r.Err = a.verdict(ctx, p, err)
+		a.noteForeign(p, err)
+	case err != nil:
+		return err
+	case n == 0:
+		r.Outcome = Missed
+	}
+	return nil
+}
+
+// headSQLite writes the statement up to WHERE; false when there is nothing to
+// change.
+func (a *apply) headSQLite(q *strings.Builder, c *Change) bool {
+	switch {
+	case c.Op == OpDelete && a.b.deleted < 0:
+		q.WriteString("DELETE FROM " + a.b.t.sql() + " AS t WHERE ")
+		return true
+	case c.Op == OpDelete:
+		q.WriteString("UPDATE " + a.b.t.sql() + " AS t SET " + quote(a.b.t.cols[a.b.deleted].Name) + " = " + a.b.mark() + " WHERE ")
+		return true
+	}
+	q.WriteString("UPDATE " + a.b.t.sql() + " AS t SET ")
+	for i := range a.b.fields {
+		col := a.b.col(i)
+		if c.New[i].Kind == record.Absent || col.Key {
+			continue
+		}
+		if len(a.args) > 0 {
+			q.WriteString(", ")
+		}
+		q.WriteString(quote(col.Name) + " = ?")
+		a.args = append(a.args, bindSQLite(col, c.New[i]))
+	}
+	if len(a.args) == 0 { // nothing to set: the row only has to be as judged
+		k := quote(a.b.t.Key[0])
+		q.WriteString(k + " = t." + k)
+	}
+	q.WriteString(" WHERE ")
+	return true
+}
+
+func (a *apply) affected(ctx context.Context, q string) (int64, error) {
+	s, err := a.statement(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.ExecContext(ctx, a.args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// insertSQLite makes rows, many per statement as long as all of them come in;
+// else the step is repeated row by row.
+func (a *apply) insertSQLite(ctx context.Context, lo, hi int) error {
+	free := context.WithoutCancel(ctx)
+	for p := lo; p < hi; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		cols, n := a.shapeSQLite(p, hi)
+		if a.slow || a.rowwise {
+			if err := a.insertOneSQLite(free, p, cols); err != nil {
+				return err
+			}
+			p++
+			continue
+		}
+		a.args = a.args[:0]
+		for i := p; i < p+n; i++ {
+			a.rowSQLite(i)
+		}
+		came, err := a.affected(free, a.insertTextSQLite(cols, n)+" ON CONFLICT DO NOTHING")
+		if err != nil && !store.IsDataError(err) {
+			return err
+		}
+		if err != nil || came != int64(n) {
+			a.slow = true
+			return errAgain
+		}
+		p += n
+	}
+	return nil
+}
+
+// shapeSQLite gives the columns of the row at p and how many rows from there
+// have the same ones and fit into one statement.
+func (a *apply) shapeSQLite(p, hi int) (cols []string, n int) {
+	c, _ := a.at(p)
+	for k, i := range a.b.keys {
+		if by := a.b.makers[k]; by != Given && by != Trigger {
+			cols = append(cols, a.b.t.cols[i].Name)
+		}
+	}
+	for i := range a.b.fields {
+		if c.New[i].Kind != record.Absent {
+			cols = append(cols, a.b.col(i).Name)
+		}
+	}
+	for _, i := range a.b.set {
+		cols = append(cols, a.b.t.cols[i].Name)
+	}
+	most := max(1, chunk/max(1, len(cols)))
+	for n = 1; n < most && p+n < hi; n++ {
+		d, _ := a.at(p + n)
+		for i := range c.New {
+			if (c.New[i].Kind == record.Absent) != (d.New[i].Kind == record.Absent) {
+				return cols, n
+			}
+		}
+	}
+	return cols, n
+}
+
+// rowSQLite appends the parameters of a new row.
+func (a *apply) rowSQLite(p int) {
+	c, _ := a.at(p)
+	for k := range a.b.keys {
+		if by := a.b.makers[k]; by != Given && by != Trigger {
+			a.args = append(a.args, keyPartSQLite(a.keys[p], k, len(a.b.keys)))
+		}
+	}
+	for i := range a.b.fields {
+		if c.New[i].Kind != record.Absent {
+			a.args = append(a.args, bindSQLite(a.b.col(i), c.New[i]))
+		}
+	}
+	for n, i := range a.b.set {
+		a.args = append(a.args, bindSQLite(&a.b.t.cols[i], c.Set[n]))
+	}
+}
+
+func keyPartSQLite(key string, k, n int) any {
+	if n > 1 {
+		if parts, err := DecodeKey(key, n); err == nil {
+			key = parts[k]
+		}
+	}
+	if i, ok := isInt64(key); ok && strconv.FormatInt(i, 10) == key && n == 1 {
+		return i // a text column makes it text again
+	}
+	return key
+}
+
+func (a *apply) insertTextSQLite(cols []string, rows int) string {
+	if len(cols) == 0 {
+		return "INSERT INTO " + a.b.t.sql() + " DEFAULT VALUES"
+	}
+	row := "(?" + strings.Repeat(", ?", len(cols)-1) + ")"
+	return "INSERT INTO " + a.b.t.sql() + " (" + quoteAll(cols) + ") VALUES " + row + strings.Repeat(", "+row, rows-1)
+}
+
+// insertOneSQLite makes one row and settles it.
+func (a *apply) insertOneSQLite(ctx context.Context, p int, cols []string) error {
+	_, r := a.at(p)
+	a.args = a.args[:0]
+	a.rowSQLite(p)
+	q := a.insertTextSQLite(cols, 1)
+	n, err := int64(0), error(nil)
+	if a.rowwise {
+		n, err = a.insertAndAsk(ctx, p, q)
+	} else {
+		n, err = a.affected(ctx, q+" ON CONFLICT DO NOTHING")
+	}
+	if err == nil && n == 0 { // say which constraint it meets
+		n, err = a.affected(ctx, q)
+		if err == nil && n == 0 {
+			r.Outcome, r.Err = Refused, badRecord("", "a trigger of table %s swallowed the new row", a.b.t.full())
+		}
+	}
+	if store.IsDataError(err) {
+		r.Outcome, r.Err = a.verdict(ctx, p, err)
+		a.noteForeign(p, err)
+		return nil
+	}
+	return err
+}
+
+// insertAndAsk makes a row whose key a trigger makes, and reads the key.
+func (a *apply) insertAndAsk(ctx context.Context, p int, q string) (int64, error) {
+	s, err := a.statement(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.ExecContext(ctx, a.args...)
+	if err != nil {
+		return 0, err
+	}
+	id, err := res.LastInsertId()
+	if err != nil {
+		return 0, err
+	}
+	cells, dest, parts := make([]any, len(a.b.keys)), make([]any, len(a.b.keys)), make([]string, len(a.b.keys))
+	list := make([]string, len(a.b.keys))
+	for k, i := range a.b.keys {
+		dest[k], list[k] = &cells[k], a.b.t.cols[i].read(store.SQLite)
+	}
+	err = a.tx.QueryRowContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+a.b.t.sql()+" t WHERE t.rowid = ?", id).Scan(dest...)
+	if err != nil {
+		return 0, err
+	}
+	for k := range cells {
+		parts[k] = cell(cells[k]).Text
+	}
+	a.keys[p] = EncodeKey(parts)
+	return 1, nil
+}
+
+func (a *apply) noteForeign(p int, err error) {
+	if sqliteExtended(err) == sqliteForeignKey {
+		a.foreign = append(a.foreign, p)
+	}
+}
+
+// linksSQLite writes the links of what is done.
+func (a *apply) linksSQLite(ctx context.Context, lo, hi int) error {
+	links := make([]store.Link, 0, hi-lo)
+	for p := lo; p < hi; p++ {
+		c, r := a.at(p)
+		if r.Outcome != Done {
+			continue
+		}
+		l := c.Link
+		l.ConnectorID, l.LocalKey = a.connector, a.keys[p]
+		links = append(links, l)
+	}
+	return a.tx.PutLinks(ctx, links)
+}
+
+// bindSQLite gives a canonical value as the column's affinity keeps it best.
+func bindSQLite(c *column, v record.Value) any {
+	switch v.Kind {
+	case record.Absent, record.Null:
+		return nil
+	case record.Bool:
+		if c.base != "text" {
+			if v.Text == "true" {
+				return int64(1)
+			}
+			return int64(0)
+		}
+	case record.Number:
+		if c.base == "text" {
+			return v.Text
+		}
+		if i, ok := isInt64(v.Text); ok {
+			return i
+		}
+		if f, err := strconv.ParseFloat(v.Text, 64); err == nil && digits(v.Text) <= 15 {
+			return f
+		}
+	case record.Text:
+		if c.Type == mapping.TypeDatetime && len(v.Text) > 19 && v.Text[10] == 'T' {
+			// what SQLite's own datetime() writes
+			return v.Text[:10] + " " + strings.TrimSuffix(v.Text[11:], "Z")
+		}
+	case record.JSON:
+	}
+	return v.Text
+}
+
+// nativeSQLite gives a raw value as it is stored, with its storage class.
+func nativeSQLite(c *column, v record.Value) (any, string) {
+	switch v.Kind {
+	case record.Absent, record.Null:
+		return nil, "null"
+	case record.Number:
+		if i, ok := isInt64(v.Text); ok {
+			return i, "integer"
+		}
+		if f, err := strconv.ParseFloat(v.Text, 64); err == nil {
+			return f, "real"
+		}
+	case record.Text, record.Bool, record.JSON:
+		if h, ok := strings.CutPrefix(v.Text, `\x`); ok && c.base == "blob" {
+			if b, err := hex.DecodeString(h); err == nil {
+				return b, "blob"
+			}
+		}
+	}
+	return v.Text, "text"
+}
+
+// exactSQLite reports whether the column keeps the value so that it reads back
+// as the same canonical value.
+func exactSQLite(c *column, v record.Value) bool {
+	switch v.Kind {
+	case record.Number:
+		if c.base == "text" {
+			return true
+		}
+		if _, ok := isInt64(v.Text); ok && c.base != "real" {
+			return true
+		}
+		return digits(v.Text) <= 15
+	case record.JSON:
+		return v.Text != "" && (v.Text[0] == '{' || v.Text[0] == '[')
+	case record.Text:
+		return c.base == "text" || c.base == "blob" || c.Type != mapping.TypeText && v.Text != "" && strings.ContainsAny(v.Text, "-:")
+	case record.Absent, record.Null, record.Bool:
+	}
+	return true
+}
