@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -54,6 +55,7 @@ type options struct {
 	clock    clock.Clock
 	rand     func() float64
 	resolver Resolver
+	roots    *x509.CertPool
 }
 
 // WithClock sets the clock that waits are measured with; the system's by default.
@@ -64,6 +66,10 @@ func WithRand(f func() float64) Option { return func(o *options) { o.rand = f } 
 
 // WithResolver sets how names are looked up.
 func WithResolver(r Resolver) Option { return func(o *options) { o.resolver = r } }
+
+// WithRoots sets the authorities that are trusted instead of the machine's; for
+// tests. No configuration reaches it.
+func WithRoots(p *x509.CertPool) Option { return func(o *options) { o.roots = p } }
 
 // NewHTTP makes a client for cfg.BaseURL that dials only what g allows. It
 // makes no call. cfg must come from ParseHTTP without a problem.
@@ -85,7 +91,7 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 	tr := &http.Transport{
 		Proxy:                  nil, // a proxy would hide the address from the guard
 		DialContext:            d.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots},
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		MaxIdleConnsPerHost:    cfg.Concurrency,
