@@ -1,0 +1,146 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/tandem-sync/tandem/sync/mapping"
+	"github.com/tandem-sync/tandem/transport/settings"
+)
+
+// readsOnly is what is said of everything that needs the way to the remote.
+const readsOnly = "this version reads only (remote to local)"
+
+func (c *checker) channels() {
+	seen := map[string]string{}
+	for i := range c.file.Channels {
+		ch := &c.file.Channels[i]
+		at := fmt.Sprintf("channels[%d]", i)
+		c.name(at+".name", ch.Name, seen)
+		if why := badSchedule(ch.Schedule); ch.Schedule != "" && why != "" {
+			c.fault(at+".schedule", why, `write five fields such as "*/5 * * * *", "@every 30s" or "off"`)
+		}
+		if len(ch.Operations) > 0 {
+			c.fault(at+".operations", "this version calls no operations", "leave operations out")
+		}
+		if len(ch.Connectors) == 0 {
+			c.fault(at+".connectors", "the channel has no connector", "add at least one connector")
+		}
+		names := map[string]string{}
+		for k := range ch.Connectors {
+			c.connector(fmt.Sprintf("%s.connectors[%d]", at, k), &ch.Connectors[k], names)
+		}
+		c.channelType(at, ch)
+	}
+}
+
+// channelType asks the channel's type about the settings that it owns.
+func (c *checker) channelType(at string, ch *Channel) {
+	if ch.Type == "" {
+		c.fault(at+".type", "is missing", "one of "+strings.Join(c.typeNames(), ", "))
+		return
+	}
+	t, err := c.reg.Get(ch.Type)
+	if err != nil {
+		fix := "known types: " + strings.Join(c.typeNames(), ", ")
+		if near := settings.Nearest(strings.ToLower(ch.Type), c.typeNames()); near != "" {
+			fix = "did you mean " + near + "? " + fix
+		}
+		c.fault(at+".type", fmt.Sprintf("there is no channel type %q", ch.Type), fix)
+		return
+	}
+	for _, p := range t.Check(ch.Settings(c.file.Guard())) {
+		c.fault(join(at, p.Field), p.Message, p.Fix)
+	}
+}
+
+func (c *checker) typeNames() []string {
+	var names []string
+	for _, t := range c.reg.All() {
+		names = append(names, t.Info().Name)
+	}
+	return names
+}
+
+func (c *checker) connector(at string, k *Connector, names map[string]string) {
+	c.name(at+".name", k.Name, names)
+	c.entityRef(at+".entity", k.Entity)
+	c.unsupported(at, k)
+	if why := badSchedule(k.Full); why != "" {
+		c.fault(at+".full", why, `write "@daily", five fields such as "0 3 * * *", or "off"`)
+	}
+	_, problems := mapping.Compile(k.Spec(), nil)
+	for _, p := range problems {
+		c.fault(join(at, p.Field), p.Message, p.Fix)
+	}
+}
+
+func (c *checker) entityRef(at, name string) {
+	if name == "" {
+		c.fault(at, "is missing", "name an entity of entities:")
+		return
+	}
+	known := make([]string, 0, len(c.file.Entities))
+	for _, e := range c.file.Entities {
+		if e.Name == name {
+			return
+		}
+		known = append(known, e.Name)
+	}
+	fix := "declare it under entities:"
+	if near := settings.Nearest(name, known); near != "" {
+		fix = "did you mean " + near + "?"
+	} else if len(known) > 0 {
+		fix += "; known: " + strings.Join(known, ", ")
+	}
+	c.fault(at, fmt.Sprintf("there is no entity %q", name), fix)
+}
+
+// unsupported refuses what this version would silently leave undone.
+func (c *checker) unsupported(at string, k *Connector) {
+	if k.Direction != "to_local" {
+		c.fault(at+".direction", readsOnly, "leave direction out, or write to_local")
+	} else if k.Create != "to_local" && k.Create != "none" {
+		c.fault(at+".create", readsOnly, "leave create out, or write to_local or none")
+	}
+	if k.Scope.Local != "" {
+		c.fault(at+".scope.local", "this version has no scopes", "leave scope out")
+	}
+	if k.Scope.Remote != "" {
+		c.fault(at+".scope.remote", "this version has no scopes", "leave scope out, or limit the listing by the remote's own filter")
+	}
+	if k.DeleteRemote != "ignore" {
+		c.fault(at+".delete.remote", readsOnly, "leave delete.remote out, or write ignore")
+	}
+	if k.Limit > 0 {
+		c.fault(at+".limit", "this version cannot limit a run", "leave limit out, or write 0")
+	}
+}
+
+// badSchedule says what is wrong with a schedule, or "".
+func badSchedule(s string) string {
+	if s == ScheduleOff {
+		return ""
+	}
+	// The parser of cron panics on a time zone without fields after it.
+	if zone := strings.HasPrefix(s, "TZ=") || strings.HasPrefix(s, "CRON_TZ="); zone && !strings.Contains(s, " ") {
+		return fmt.Sprintf("%q is no schedule: it has a time zone only", s)
+	}
+	if _, err := cron.ParseStandard(s); err != nil {
+		return fmt.Sprintf("%q is no schedule: %s", s, err)
+	}
+	if every, ok := strings.CutPrefix(s, "@every "); ok && !atLeastASecond(every) {
+		return fmt.Sprintf("%q is no schedule: it must be at least a second", s)
+	}
+	return ""
+}
+
+// atLeastASecond reports whether s is a duration of one second or more; cron
+// itself would round anything below up, a negative one too.
+func atLeastASecond(s string) bool {
+	d, err := time.ParseDuration(s)
+	return err == nil && d >= time.Second
+}
