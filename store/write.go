@@ -17,8 +17,11 @@ import (
 
 const (
 	maxAttempts = 8
-	backoffBase = 10 * time.Millisecond
-	backoffCap  = time.Second
+	// beginAttempts is less: while nothing can be opened, the caller's own
+	// patience decides.
+	beginAttempts = 3
+	backoffBase   = 10 * time.Millisecond
+	backoffCap    = time.Second
 )
 
 type txKey struct{}
@@ -45,7 +48,7 @@ func (db *DB) Write(ctx context.Context, what string, fn func(ctx context.Contex
 		if err == nil {
 			return nil
 		}
-		if attempt == maxAttempts || !repeatable(err) || errors.Is(err, ErrCommitUnknown) || errors.Is(err, errBegin) {
+		if !repeatable(err) || errors.Is(err, ErrCommitUnknown) || attempt >= attempts(err) {
 			return describe(what, err)
 		}
 		if serr := db.clock.Sleep(ctx, jitter(attempt)); serr != nil {
@@ -79,9 +82,15 @@ func (db *DB) writable(ctx context.Context, what string) error {
 	return nil
 }
 
-// errBegin marks a transaction that could not be opened: database/sql has
-// tried fresh connections already.
+// errBegin marks a transaction that could not be opened.
 var errBegin = errors.New("begin")
+
+func attempts(err error) int {
+	if errors.Is(err, errBegin) {
+		return beginAttempts
+	}
+	return maxAttempts
+}
 
 func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	if db.dialect == Postgres {
@@ -133,7 +142,7 @@ func (db *DB) transact(ctx context.Context, begin func() (*sqlx.Tx, error), fn f
 // answer of the database says so; FATAL and PANIC end a session and may follow
 // a commit that is already durable.
 func commitError(err error) error {
-	if errors.Is(err, sql.ErrTxDone) || sqliteCode(err) != 0 {
+	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, pq.ErrInFailedTransaction) || sqliteCode(err) != 0 {
 		return err
 	}
 	var pe *pq.Error
