@@ -80,7 +80,7 @@ vulncheck: go-version
 		exit $$status; }
 
 ## bench: Tandem against a hand-written loop (a table, and bench/out/bench.json)
-bench: build
+bench: go-version
 	$(GO) run ./bench $(BENCH_FLAGS)
 
 ## prove: the deterministic simulation of direct sync, with SEEDS=n seeds
