@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,7 +89,11 @@ func (b *bench) setUpTandem(ctx context.Context, t *target, key rowKey) error {
 	}
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret)
-	t.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.dir, "TMPDIR=" + t.dir, "TANDEM_SECRET_KEY=" + base64.StdEncoding.EncodeToString(secret)}
+	port, err := freePort(ctx) // a service somebody runs at the default address is not the one to measure
+	if err != nil {
+		return err
+	}
+	t.env = []string{"TANDEM_LISTEN=127.0.0.1:" + port, "PATH=" + os.Getenv("PATH"), "HOME=" + t.dir, "TMPDIR=" + t.dir, "TANDEM_SECRET_KEY=" + base64.StdEncoding.EncodeToString(secret)}
 	file := fmt.Sprintf(channelFile, url, b.source.url)
 	if err := os.WriteFile(filepath.Join(t.dir, "tandem.yaml"), []byte(file), 0o600); err != nil {
 		return err
@@ -100,6 +105,15 @@ func (b *bench) setUpTandem(ctx context.Context, t *target, key rowKey) error {
 		}
 	}
 	return nil
+}
+
+func freePort(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
 }
 
 func (b *bench) tandemCommand(ctx context.Context, t *target, args ...string) *exec.Cmd {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -164,16 +165,25 @@ type process struct {
 }
 
 // serve starts `tandem run`; it is ended by SIGTERM with the test, and must
-// then end cleanly, unless the test has killed it.
+// then end cleanly, unless the test has killed it. A process with --roles worker
+// listens at an address of its own, for its health.
 func (d *deployment) serve(t *testing.T, args ...string) *process {
 	t.Helper()
+	env := d.env
+	if slices.Contains(args, "worker") {
+		port, err := freePort(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = append(slices.Clone(env), "TANDEM_LISTEN=127.0.0.1:"+port)
+	}
 	f, err := os.CreateTemp(d.dir, "run-*.log")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	p := &process{cmd: exec.Command(built.tandem, append([]string{"run"}, args...)...), done: make(chan error, 1), log: f.Name()}
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = d.dir, d.env, f, f
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = d.dir, env, f, f
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
