@@ -68,6 +68,11 @@ type Record struct {
 	// Values holds one value per requested field, in the order of the request.
 	// nil for a tombstone.
 	Values []Value
+	// ChangedAt says when each of Values got its present value, in the same
+	// order and by the remote's clock; a zero time is a field whose time is not
+	// known. nil when the remote tells no times of fields: Modified is the best
+	// there is then.
+	ChangedAt []time.Time
 	// Raw is the record as received, for the parked payload. It may share
 	// memory with its page and may be nil.
 	Raw []byte
