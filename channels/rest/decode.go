@@ -157,7 +157,8 @@ type decoder struct {
 	ids     *xxhash.Digest
 	got     answer
 	mem     *arena
-	last    int // records of the page before
+	last    int    // records of the page before
+	asked   string // the id a single record was asked for with
 }
 
 func (p *plan) decoder() *decoder {
@@ -167,6 +168,7 @@ func (p *plan) decoder() *decoder {
 	}
 	d.s.visit = make([]uint32, p.nodes)
 	d.s.records = d.list
+	d.s.idSlot = len(p.fields) + slotID
 	return d
 }
 
@@ -210,10 +212,12 @@ func (d *decoder) list(i int) int {
 	defer func() { d.s.out = pageOut }()
 	d.got.found, d.got.wrong = true, ""
 	d.got.records = d.got.records[:0] // a second member of the name: the last one counts
+	d.ids.Reset()
+	d.s.flaw = fine
 	start, end := i, i
 	switch c := d.s.b[i]; {
 	case d.single:
-		end = d.one(i, "")
+		end = d.one(i, &d.asked)
 	case c == '[':
 		end = d.each(i)
 	case c == '{':
@@ -231,7 +235,7 @@ func (d *decoder) list(i int) int {
 func (d *decoder) each(i int) int {
 	i = d.s.ws(i + 1)
 	for d.s.b[i] != ']' {
-		i = d.s.ws(d.one(i, ""))
+		i = d.s.ws(d.one(i, nil))
 		if d.s.b[i] == ',' {
 			i = d.s.ws(i + 1)
 		}
@@ -244,9 +248,9 @@ func (d *decoder) members(i int) int {
 	for d.s.b[i] != '}' {
 		end, _ := d.s.str(i)
 		d.s.flaw = fine
-		key := d.s.text(d.s.b[i:end], len(d.fields)+slotID)
+		key := d.s.text(d.s.b[i:end], d.s.idSlot)
 		i = d.s.ws(d.s.ws(end) + 1)
-		i = d.s.ws(d.one(i, key))
+		i = d.s.ws(d.one(i, &key))
 		if d.s.b[i] == ',' {
 			i = d.s.ws(i + 1)
 		}
@@ -254,58 +258,63 @@ func (d *decoder) members(i int) int {
 	return i + 1
 }
 
-// one reads the record at i; key is its name where records are members.
-func (d *decoder) one(i int, key string) int {
+// one reads the record at i; key is its name where records are members, nil in
+// a list.
+func (d *decoder) one(i int, key *string) int {
 	if len(d.got.records) > maxPageRecords {
 		return d.s.skip(i, 0) // the page will be refused; hold no more memory
 	}
-	keyFlaw := d.s.flaw
-	if key == "" {
-		keyFlaw = fine
-	}
-	d.s.flaw, d.s.flawAt = fine, -1
-	d.newRound()
+	keyFlaw := fine
 	clear(d.own)
 	d.s.out = d.own
-	for _, slot := range d.key {
-		d.own[slot] = record.T(key)
+	if key != nil {
+		keyFlaw = d.s.flaw
+		for _, slot := range d.key {
+			d.own[slot] = record.T(*key)
+		}
+		if d.keyOnly {
+			d.own[d.s.idSlot] = record.T(*key)
+		}
 	}
+	d.s.flaw, d.s.flawAt, d.s.idBad = fine, -1, false
+	d.newRound()
 	root, large := d.record, false
 	if len(d.s.b)-i > maxRecord {
 		end := d.s.skip(i, 0)
-		d.s.flaw = fine
+		d.s.flaw, d.s.flawAt = fine, -1
 		if large = end-i > maxRecord; large {
 			root = d.idOnly
 		}
 	}
 	c := d.s.b[i]
 	end := d.s.value(i, root, 0)
-	d.got.records = append(d.got.records, d.finish(d.s.b[i:end:end], c, key, large, keyFlaw))
+	d.got.records = append(d.got.records, d.finish(d.s.b[i:end:end], c, large, keyFlaw))
 	r := &d.got.records[len(d.got.records)-1]
 	_, _ = d.ids.WriteString(r.ID)
-	_, _ = d.ids.Write([]byte{0})
+	if r.ID == "" {
+		_, _ = d.ids.Write(d.s.b[i:end])
+	}
+	_, _ = d.ids.WriteString("\x00")
 	d.markErr(r, i, end)
 	return end
 }
 
 // finish makes the record out of what the scanner left in own.
-func (d *decoder) finish(raw []byte, c byte, key string, large bool, keyFlaw flaw) record.Record {
+func (d *decoder) finish(raw []byte, c byte, large bool, keyFlaw flaw) record.Record {
 	n := len(d.fields)
 	r := record.Record{Raw: raw}
 	id := d.own[n+slotID]
 	switch {
-	case d.keyOnly:
-		id = record.T(key)
 	case d.tombstones && (c == '"' || c >= '0' && c <= '9' || c == '-'):
-		id = d.s.take(raw, n+slotID)
+		id = d.s.take(raw, d.s.idSlot)
 	case d.tombstones && id.Empty():
 		id = d.own[n+slotOtherID]
 	}
-	if id.Kind == record.Text || id.Kind == record.Number {
-		r.ID = id.Text
+	if keyFlaw != fine && d.keyOnly {
+		d.s.fail(keyFlaw, d.s.idSlot)
 	}
-	if keyFlaw != fine {
-		d.s.flaw, d.s.flawAt = keyFlaw, n+slotID
+	if (id.Kind == record.Text || id.Kind == record.Number) && !d.s.idBad {
+		r.ID = id.Text
 	}
 	if r.Err = d.check(&r, c, id, large); r.Err != nil {
 		if large {
@@ -339,7 +348,7 @@ func (d *decoder) check(r *record.Record, c byte, id record.Value, large bool) e
 		return bad(codeTooDeep, "the record %s", d.s.flaw)
 	case d.s.flaw != fine:
 		return bad(fault.CodeBadRecord, "%s %s", d.slotName(d.s.flawAt), d.s.flaw)
-	case r.ID == "" && !d.single:
+	case r.ID == "" && !d.single: // Get knows the id it asked for
 		what := "is missing"
 		if id.Has() {
 			what = "is " + kindName(id)

@@ -92,6 +92,7 @@ func aboutOne(err error) bool {
 }
 
 func (g *getter) read(d *decoder, id string, resp *transport.Response) record.Record {
+	d.asked = id
 	got, err := d.decode(resp.Body)
 	if err != nil {
 		return record.Record{ID: id, Err: badAnswer(g.op(), resp, err)}

@@ -35,7 +35,7 @@ func (r *reader) request() (transport.Request, error) {
 	}
 	if follows {
 		// The next address carries the whole query itself.
-		call.Path, query = r.pos.Token, nil
+		query = nil
 		if call.URL, err = r.c.http.Resolve(r.pos.Token); err != nil {
 			return call, err
 		}
@@ -153,8 +153,8 @@ func (r *reader) follow(next *position, got *answer, resp *transport.Response) (
 	case byCursor:
 		return r.followToken(next, got.token)
 	case byNextURL:
-		if got.token.Kind != record.Text || got.token.Text == "" {
-			return false, nil
+		if done, err := r.ended(got.token, r.c.list.page.nextAt); done || err != nil {
+			return false, err
 		}
 		return r.followURL(next, got.token.Text, resp)
 	case byLink:
@@ -169,17 +169,28 @@ func (r *reader) follow(next *position, got *answer, resp *transport.Response) (
 }
 
 func (r *reader) followToken(next *position, token record.Value) (bool, error) {
+	done, err := r.ended(token, r.c.list.page.tokenAt)
 	switch {
-	case token.Empty() || token.Kind == record.Bool && token.Text == "false":
-		return false, nil
-	case token.Kind == record.JSON || token.Kind == record.Bool:
-		return false, fault.New(fault.Permanent, fault.CodeBadAnswer, r.op(), "the next token at %q is %s", r.c.list.page.tokenAt, kindName(token)).
-			WithHint("check list.page.token_at")
+	case done || err != nil:
+		return false, err
 	case token.Text == r.pos.Token:
 		return false, r.stalled("the same token came twice in a row")
 	}
 	next.Token = token.Text
 	return true, nil
+}
+
+// ended reports whether the token or address of the next page says that there
+// is none: missing, null, empty or false.
+func (r *reader) ended(token record.Value, at string) (bool, error) {
+	switch {
+	case token.Empty() || token.Kind == record.Bool && token.Text == "false":
+		return true, nil
+	case token.Kind == record.JSON || token.Kind == record.Bool:
+		return false, fault.New(fault.Permanent, fault.CodeBadAnswer, r.op(), "what the answer has at %q for the next page is %s", at, kindName(token)).
+			WithHint("check list.page")
+	}
+	return false, nil
 }
 
 // followURL keeps path and query of the next address: it may only lead to the

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
@@ -66,8 +67,12 @@ func (r *reader) ReadPage(ctx context.Context) (channels.Page, error) {
 	if err != nil {
 		return channels.Page{}, fault.Wrap(fault.Permanent, fault.CodeBadAnswer, r.op(), err)
 	}
+	count := total(got.total)
+	if r.pos.Stage == stageGone {
+		count = -1 // it counts tombstones
+	}
 	page := channels.Page{
-		Records: r.keep(got.records), Next: cursor, Total: total(got.total), Bytes: len(resp.Body),
+		Records: r.keep(got.records), Next: cursor, Total: count, Bytes: len(resp.Body),
 		RemoteNow: resp.RemoteNow, FetchStarted: resp.Started, Listed: next.Stage != stageList,
 	}
 	r.pos = next
@@ -132,18 +137,17 @@ func keysOf(body []byte) string {
 // keep drops what lies outside of the window. Records that cannot be used or
 // whose time is unknown are kept.
 func (r *reader) keep(recs []record.Record) []record.Record {
-	until := r.req.Until
-	since := r.req.Since
+	until, since := r.req.Until, r.req.Since.Truncate(time.Second) // remotes cut their times
 	if r.c.list.since.given() {
-		since = since.AddDate(-9999, 0, 0) // the remote has applied it
+		since = time.Time{} // the remote has applied it
 	}
-	if until.IsZero() && r.req.Since.IsZero() {
+	if until.IsZero() && since.IsZero() {
 		return recs
 	}
 	return slices.DeleteFunc(recs, func(x record.Record) bool {
 		if x.Err != nil || x.Modified.IsZero() {
 			return false
 		}
-		return !until.IsZero() && !x.Modified.Before(until) || !r.req.Since.IsZero() && x.Modified.Before(since)
+		return !until.IsZero() && !x.Modified.Before(until) || x.Modified.Before(since)
 	})
 }

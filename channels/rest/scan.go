@@ -53,6 +53,8 @@ type scanner struct {
 
 	flaw    flaw
 	flawAt  int // slot, -1 none in particular
+	idSlot  int
+	idBad   bool // the id itself has a flaw
 	scratch []byte
 	records func(i int) int
 }
@@ -125,6 +127,9 @@ func (s *scanner) skipNested(i, depth int) int {
 }
 
 func (s *scanner) fail(f flaw, slot int) {
+	if slot == s.idSlot {
+		s.idBad = true
+	}
 	if s.flaw == fine {
 		s.flaw, s.flawAt = f, slot
 	}
@@ -302,7 +307,7 @@ func (s *scanner) compact(raw []byte, slot int) string {
 	if !utf8.Valid(raw) {
 		s.fail(flawUTF8, slot)
 	}
-	sub := scanner{b: raw, scratch: s.scratch}
+	sub := scanner{b: raw, scratch: s.scratch, idSlot: -1}
 	dst := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); {
 		switch c := raw[i]; {

@@ -93,9 +93,6 @@ func parseRemote(o settings.Object) remoteSettings {
 		g.Done()
 	}
 	checkWrites(o)
-	if r.id == keyPath && r.deletedField != "" && r.getPath == "" && r.list.records == "" && r.list.page.totalAt != "" {
-		o.Report("id", "name the path of the records", "$key needs records below a path")
-	}
 	o.Done()
 	return r
 }
@@ -157,12 +154,14 @@ func parseList(o settings.Object) listSettings {
 		}
 		l.body = parseBody(o, "body")
 	}
+	if l.mentions("{time}") {
+		o.Report("since", `since: {query: "updated_since={time}"}`, "must hold {time}: query and body are sent on first and full runs too")
+	}
 	l.page = parsePage(o, l)
 	l.since = parseSince(o, l)
 	if l.records == "" && (l.page.tokenAt != "" || l.page.nextAt != "" || l.page.totalAt != "") {
 		o.Report("records", "records: items", "is needed beside token_at, next_at and total_at: the whole answer cannot be the records")
 	}
-	// Every key is known here except those nobody reads.
 	unknownKeys(o, "method", "path", "query", "body", "records", "page", "since")
 	return l
 }
@@ -263,9 +262,6 @@ func parseSince(o settings.Object, l listSettings) sinceSettings {
 	b := o.Object("since")
 	defer b.Done()
 	s.format = parseFormat(b)
-	if !b.Has("query") && !b.Has("body") {
-		b.Report("", `since: {query: "updated_since={time}"}`, "names neither query nor body")
-	}
 	if b.Has("query") {
 		q := b.String("query", "")
 		name, template, ok := strings.Cut(q, "=")

@@ -36,7 +36,7 @@ func NewTLS(tb testing.TB, c Certificate, rest http.Handler) (*Server, *x509.Cer
 	s := newServer(rest)
 	s.Server = httptest.NewUnstartedServer(s)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{leaf}, MaxVersion: c.MaxVersion, MinVersion: tls.VersionTLS10} // #nosec G402 -- a client's refusal of old versions is what is tested
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what is tested
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)                                                                     // refused handshakes are what is tested
 	s.StartTLS()
 	tb.Cleanup(s.Close)
 	return s, pool
