@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,12 +46,13 @@ type listing struct {
 
 func TestListingPagesThroughEverything(t *testing.T) {
 	t.Parallel()
-	r := demo.New(demo.Options{Contacts: 230, Seed: 1})
+	r := demo.New(demo.Options{Contacts: 1230, Seed: 1})
 	seen := map[string]bool{}
+	var last time.Time
 	for page := 1; ; page++ {
 		var l listing
-		get(t, r, "/contacts?per_page=500&page="+string(rune('0'+page)), &l)
-		if l.Total != 230 {
+		get(t, r, "/contacts?per_page=500&page="+strconv.Itoa(page), &l)
+		if l.Total != 1230 {
 			t.Fatalf("total = %d", l.Total)
 		}
 		if len(l.Items) == 0 {
@@ -61,10 +63,14 @@ func TestListingPagesThroughEverything(t *testing.T) {
 		}
 		for _, c := range l.Items {
 			seen[c.ID] = true
+			if c.Updated.Before(last) || time.Since(c.Updated) > 366*24*time.Hour || time.Since(c.Updated) < time.Hour {
+				t.Fatalf("%s was updated %v, after %v", c.ID, c.Updated, last)
+			}
+			last = c.Updated
 		}
 	}
-	if len(seen) != 230 {
-		t.Errorf("saw %d contacts of 230", len(seen))
+	if len(seen) != 1230 {
+		t.Errorf("saw %d contacts of 1230", len(seen))
 	}
 	if calls, refused := r.Calls(); refused != calls/9 {
 		t.Errorf("refused %d of %d calls", refused, calls)

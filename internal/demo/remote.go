@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tandem-sync/tandem/internal/clock"
 )
 
 // Options shape a Remote. The zero value is the demo's: 2,000 contacts, 7 of
@@ -18,6 +20,8 @@ type Options struct {
 	Broken   int   // broken contacts among them; 0 means 7, negative none
 	Refuse   int   // every n-th call is answered 429; 0 means 9, negative never
 	Seed     int64 // of the made-up data
+	// Delay is how long an answer takes, as it does over a network; 0 none.
+	Delay time.Duration
 	// Now is the remote's clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -25,6 +29,7 @@ type Options struct {
 // Remote is the emulated service. It is safe for concurrent use.
 type Remote struct {
 	refuse int
+	delay  time.Duration
 	now    func() time.Time
 
 	mu       sync.Mutex
@@ -58,14 +63,15 @@ func New(o Options) *Remote {
 	}
 	r := &Remote{
 		refuse:   o.Refuse,
+		delay:    o.Delay,
 		now:      o.Now,
 		rnd:      rand.New(rand.NewPCG(uint64(o.Seed), 2)), //nolint:gosec // made-up data, no secret
 		contacts: make(map[string]*Contact, o.Contacts),
 		broken:   map[string]string{},
 	}
-	start := r.now().UTC().Add(-365 * 24 * time.Hour)
+	start, step := r.now().UTC().Add(-365*24*time.Hour), 360*24*time.Hour/time.Duration(o.Contacts)
 	for n := 1; n <= o.Contacts; n++ {
-		at := start.Add(time.Duration(n) * 360 * 24 * time.Hour / time.Duration(o.Contacts)).Truncate(time.Millisecond)
+		at := start.Add(time.Duration(n) * step).Truncate(time.Millisecond)
 		c := person(n, r.rnd, at)
 		r.contacts[c.ID] = &c
 	}
@@ -86,6 +92,9 @@ func (r *Remote) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodGet {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
+	}
+	if err := (clock.System{}).Sleep(req.Context(), r.delay); err != nil {
+		return // the client has gone
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tandem-sync/tandem/api"
+)
+
+func channelsCommand(a *app) *cobra.Command {
+	return group("channels", "The configured channels", channelsList(a), channelsShow(a), channelsTest(a))
+}
+
+func channelsList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List channels", Args: cobra.NoArgs,
+		Example: "  tandem channels list -o json",
+		RunE: run(func(ctx context.Context, _ []string) error {
+			return a.with(ctx, reading, func(s *session) error {
+				list, err := s.Channels(ctx)
+				if err != nil {
+					return err
+				}
+				return a.printChannels(list)
+			})
+		}),
+	}
+}
+
+func (a *app) printChannels(list []api.Channel) error {
+	rows := make([][]string, 0, len(list))
+	for _, c := range list {
+		if a.json {
+			if err := a.printJSON(c); err != nil {
+				return err
+			}
+			continue
+		}
+		last := "never ran"
+		if c.LastRun != nil {
+			last = "run " + number(c.LastRun.ID) + " " + string(c.LastRun.Status)
+		}
+		enabled := "yes"
+		if !c.Enabled {
+			enabled = "no"
+		}
+		rows = append(rows, []string{c.Name, c.Type, enabled, strings.Join(c.Connectors, ", "), c.ManagedBy, last})
+	}
+	if a.json {
+		return nil
+	}
+	return a.table([]string{"NAME", "TYPE", "ENABLED", "CONNECTORS", "MANAGED BY", "LAST RUN"}, rows)
+}
+
+func channelsShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Short: "Show a channel's settings and where its connectors stand", Args: cobra.ExactArgs(1),
+		Example: "  tandem channels show crm",
+		RunE: run(func(ctx context.Context, args []string) error {
+			return a.with(ctx, reading, func(s *session) error {
+				c, err := s.Channel(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.showChannel(c)
+			})
+		}),
+	}
+}
+
+func (a *app) showChannel(c api.ChannelDetail) error {
+	if a.json {
+		return a.printJSON(c)
+	}
+	if err := a.pairs(
+		[2]string{"channel", c.Name}, [2]string{"type", c.Type}, [2]string{"managed by", c.ManagedBy},
+		[2]string{"revision", number(c.Revision)}, [2]string{"changed", timeText(&c.UpdatedAt)},
+	); err != nil {
+		return err
+	}
+	rows := make([][]string, 0, len(c.State))
+	for _, s := range c.State {
+		rows = append(rows, []string{s.Connector, number(s.Links), timeText(s.Watermark), timeText(s.FullAt)})
+	}
+	if err := a.table([]string{"CONNECTOR", "LINKS", "WATERMARK", "LAST FULL"}, rows); err != nil {
+		return err
+	}
+	var settings bytes.Buffer
+	if err := json.Indent(&settings, c.Settings, "", "  "); err != nil {
+		return err
+	}
+	return a.println("settings " + settings.String())
+}
+
+func channelsTest(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "test NAME", Short: "Try a channel's remote step by step: name, TLS, sign-in, one record", Args: cobra.ExactArgs(1),
+		Example: "  tandem channels test crm",
+		RunE: run(func(ctx context.Context, args []string) error {
+			return a.with(ctx, probing, func(s *session) error {
+				r, err := s.TestChannel(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.showTest(r)
+			})
+		}),
+	}
+}
+
+// showTest prints the stages. A stage that failed makes the command fail.
+func (a *app) showTest(r api.TestResult) error {
+	if a.json {
+		if err := a.printJSON(r); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.Stages {
+		if a.json {
+			break
+		}
+		mark := "ok  "
+		if !s.OK {
+			mark = "FAIL"
+		}
+		line := mark + " " + s.Stage
+		if s.Message != "" {
+			line += ": " + s.Message
+		}
+		if err := a.println(printable(line)); err != nil {
+			return err
+		}
+		if s.Hint != "" && !s.OK {
+			if err := a.println("     " + printable(s.Hint)); err != nil {
+				return err
+			}
+		}
+	}
+	if !r.OK {
+		return silent(exitFailed)
+	}
+	return nil
+}
