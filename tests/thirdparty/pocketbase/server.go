@@ -61,7 +61,7 @@ func Start(ctx context.Context, program, dir string) (*Server, error) {
 	if s.log, err = os.Create(filepath.Join(dir, "server.log")); err != nil {
 		return nil, err
 	}
-	s.cmd = exec.Command(program, "serve", "--http", "127.0.0.1:"+port, "--dir", dir)
+	s.cmd = exec.Command(program, "serve", "--http", "127.0.0.1:"+port, "--dir", dir, "--dev=false")
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		return nil, errors.Join(err, s.log.Close())

@@ -45,7 +45,7 @@ type run struct {
 	Unchanged int64
 	Skipped   int64
 	Parked    int64
-	Error     json.RawMessage
+	Error     any
 }
 
 // embedded sets Tandem up with SQLite and nothing else.
