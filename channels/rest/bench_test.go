@@ -1,10 +1,14 @@
+//go:build unix
+
 package rest
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // contact is what the usual hand-written client decodes into.
@@ -39,6 +43,19 @@ func contactsPage(n int) []byte {
 
 var contactFields = []string{"email", "first_name", "last_name", "phone", "address.city", "address.zip", "tags[0]", "updated"}
 
+// cpuTime is the processor time of this process: on a busy machine the wall
+// clock says little.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkDecode compares the decoder, which finds its fields at run time,
+// with encoding/json into a struct that a person wrote for this answer.
 func BenchmarkDecode(b *testing.B) {
 	const n = 200
 	page := contactsPage(n)
@@ -50,17 +67,19 @@ func BenchmarkDecode(b *testing.B) {
 		d := p.decoder()
 		b.SetBytes(int64(len(page)))
 		b.ReportAllocs()
+		begun := cpuTime(b)
 		for b.Loop() {
 			got, err := d.decode(page)
 			if err != nil || len(got.records) != n || got.records[0].Err != nil {
 				b.Fatal(err, len(got.records))
 			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+		b.ReportMetric(float64(cpuTime(b)-begun)/float64(b.N*n), "cpu-ns/record")
 	})
 	b.Run("encoding-json-struct", func(b *testing.B) {
 		b.SetBytes(int64(len(page)))
 		b.ReportAllocs()
+		begun := cpuTime(b)
 		for b.Loop() {
 			var got struct {
 				Total int       `json:"totalItems"`
@@ -70,6 +89,6 @@ func BenchmarkDecode(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+		b.ReportMetric(float64(cpuTime(b)-begun)/float64(b.N*n), "cpu-ns/record")
 	})
 }

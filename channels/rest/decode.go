@@ -2,10 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -18,13 +14,6 @@ const (
 	maxRecord      = 4 << 20
 	maxPageRecords = 100_000
 	maxID          = 512
-)
-
-// The codes of unusable records beside fault.CodeBadRecord.
-const (
-	codeTooLarge  = "record_too_large"
-	codeTooDeep   = "record_too_deep"
-	codeMissingID = "missing_id"
 )
 
 // The slots of a record after its mapped fields.
@@ -297,149 +286,4 @@ func (d *decoder) one(i int, key *string) int {
 	_, _ = d.ids.WriteString("\x00")
 	d.markErr(r, i, end)
 	return end
-}
-
-// finish makes the record out of what the scanner left in own.
-func (d *decoder) finish(raw []byte, c byte, large bool, keyFlaw flaw) record.Record {
-	n := len(d.fields)
-	r := record.Record{Raw: raw}
-	id := d.own[n+slotID]
-	switch {
-	case d.tombstones && (c == '"' || c >= '0' && c <= '9' || c == '-'):
-		id = d.s.take(raw, d.s.idSlot)
-	case d.tombstones && id.Empty():
-		id = d.own[n+slotOtherID]
-	}
-	if keyFlaw != fine && d.keyOnly {
-		d.s.fail(keyFlaw, d.s.idSlot)
-	}
-	if (id.Kind == record.Text || id.Kind == record.Number) && !d.s.idBad {
-		r.ID = id.Text
-	}
-	if r.Err = d.check(&r, c, id, large); r.Err != nil {
-		if large {
-			r.Raw = nil // too large to keep
-		}
-		return r
-	}
-	if d.modified != "" {
-		r.Modified = d.format.parse(d.own[n+slotModified])
-	}
-	if d.tombstones || d.deletedField != "" && truthy(d.own[n+slotDeleted]) {
-		r.Deleted = true
-		return r
-	}
-	r.Values = d.mem.values(n)
-	copy(r.Values, d.own)
-	return r
-}
-
-func bad(code, format string, args ...any) error {
-	return fault.New(fault.Permanent, code, "", format, args...)
-}
-
-func (d *decoder) check(r *record.Record, c byte, id record.Value, large bool) error {
-	switch {
-	case large:
-		return bad(codeTooLarge, "the record is larger than %d MiB", maxRecord>>20)
-	case c != '{' && !d.tombstones:
-		return bad(fault.CodeBadRecord, "is not an object but %s", short(r.Raw))
-	case d.s.flaw == flawDepth:
-		return bad(codeTooDeep, "the record %s", d.s.flaw)
-	case d.s.flaw != fine:
-		return bad(fault.CodeBadRecord, "%s %s", d.slotName(d.s.flawAt), d.s.flaw)
-	case r.ID == "" && !d.single: // Get knows the id it asked for
-		what := "is missing"
-		if id.Has() {
-			what = "is " + kindName(id)
-		}
-		return bad(codeMissingID, "the id (%s) %s", d.id, what)
-	case len(r.ID) > maxID:
-		return bad(fault.CodeBadRecord, "the id is longer than %d bytes", maxID)
-	}
-	return nil
-}
-
-// markErr makes the record unusable when it was repaired.
-func (d *decoder) markErr(r *record.Record, from, to int) {
-	k, _ := slices.BinarySearchFunc(d.marks, from, func(m mark, at int) int { return m.at - at })
-	if k == len(d.marks) || d.marks[k].at >= to || r.Err != nil && fault.CodeOf(r.Err) != codeMissingID {
-		return
-	}
-	code := fault.CodeBadRecord
-	if d.marks[k].flaw == flawDepth {
-		code = codeTooDeep
-	}
-	r.Err, r.Values, r.Deleted = bad(code, "the record %s", d.marks[k].flaw), nil, false
-}
-
-func (d *decoder) slotName(slot int) string {
-	n := len(d.fields)
-	switch {
-	case slot >= 0 && slot < n:
-		return "field " + d.fields[slot]
-	case slot == n+slotID || slot == n+slotOtherID:
-		return "the id"
-	case slot == n+slotModified:
-		return "field " + d.modified
-	case slot == n+slotDeleted:
-		return "field " + d.deletedField
-	}
-	return "the record"
-}
-
-func kindName(v record.Value) string {
-	switch v.Kind {
-	case record.Null:
-		return "null"
-	case record.Bool:
-		return "a boolean"
-	case record.JSON:
-		return "an object or array"
-	case record.Text:
-		return "empty"
-	case record.Absent, record.Number:
-	}
-	return "not usable"
-}
-
-// truthy reads a field that marks deleted records: true, a number other than
-// 0, a date or any text but "", "0", "false" and "no".
-func truthy(v record.Value) bool {
-	switch v.Kind {
-	case record.Absent, record.Null:
-		return false
-	case record.JSON:
-		return v.Text != "{}" && v.Text != "[]"
-	case record.Number:
-		return strings.Trim(v.Text, "-0.") != ""
-	case record.Bool, record.Text:
-	}
-	return !slices.Contains([]string{"", "0", "false", "no", "off"}, strings.ToLower(strings.TrimSpace(v.Text)))
-}
-
-// short gives the beginning of b for an error's text.
-func short(b []byte) string {
-	s := strings.ToValidUTF8(string(b[:min(len(b), 60)]), "?")
-	if len(b) > 60 {
-		s += "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-// timeFormat is how a remote writes times; the zero value is RFC 3339.
-type timeFormat string
-
-const sqlTime = "2006-01-02 15:04:05"
-
-func (f timeFormat) layout() string {
-	switch f {
-	case "", "rfc3339":
-		return "2006-01-02T15:04:05Z"
-	case "date":
-		return time.DateOnly
-	case "unix", "unix_ms":
-		return ""
-	}
-	return string(f)
 }

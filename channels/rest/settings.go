@@ -79,7 +79,7 @@ func parseRemote(o settings.Object) remoteSettings {
 	if !o.Has("list") {
 		o.Report("list", "list: {path: /contacts, records: items}", "is missing")
 	}
-	r.list = parseList(o.Object("list"))
+	r.list = parseList(o.Object("list"), o.Has("list"))
 	r.id = checkedPath(o, "id", "id", true)
 	r.modified = checkedPath(o, "modified", "", false)
 	parseDeleted(o, &r)
@@ -138,10 +138,10 @@ func checkWrites(o settings.Object) {
 	}
 }
 
-func parseList(o settings.Object) listSettings {
+func parseList(o settings.Object, given bool) listSettings {
 	l := listSettings{
 		method:  o.Choice("method", http.MethodGet, http.MethodGet, http.MethodPost),
-		path:    checkedURL(o, "path", len(o.Keys()) > 0),
+		path:    checkedURL(o, "path", given),
 		query:   o.Pairs("query"),
 		records: checkedPath(o, "records", "", false),
 	}
@@ -162,22 +162,8 @@ func parseList(o settings.Object) listSettings {
 	if l.records == "" && (l.page.tokenAt != "" || l.page.nextAt != "" || l.page.totalAt != "") {
 		o.Report("records", "records: items", "is needed beside token_at, next_at and total_at: the whole answer cannot be the records")
 	}
-	unknownKeys(o, "method", "path", "query", "body", "records", "page", "since")
+	o.Done()
 	return l
-}
-
-// unknownKeys reports the keys of o outside of known.
-func unknownKeys(o settings.Object, known ...string) {
-	for _, k := range o.Keys() {
-		if slices.Contains(known, k) {
-			continue
-		}
-		fix := "known keys: " + strings.Join(known, ", ")
-		if near := settings.Nearest(k, known); near != "" {
-			fix = "did you mean " + near + "?"
-		}
-		o.Report(k, fix, "unknown key")
-	}
 }
 
 func parsePage(o settings.Object, l listSettings) pageSettings {

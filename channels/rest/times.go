@@ -9,6 +9,23 @@ import (
 	"github.com/tandem-sync/tandem/sync/record"
 )
 
+// timeFormat is how a remote writes times; the zero value is RFC 3339.
+type timeFormat string
+
+const sqlTime = "2006-01-02 15:04:05"
+
+func (f timeFormat) layout() string {
+	switch f {
+	case "", "rfc3339":
+		return "2006-01-02T15:04:05Z"
+	case "date":
+		return time.DateOnly
+	case "unix", "unix_ms":
+		return ""
+	}
+	return string(f)
+}
+
 // format writes t in UTC, cut down to what the format can say, so that a limit
 // made of it never lies after t.
 func (f timeFormat) format(t time.Time) string {
