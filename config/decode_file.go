@@ -38,13 +38,14 @@ func (d *decoder) variables() {
 		if v, ok := d.env(name); ok && v != "" {
 			*to = v
 			f.at[key] = place{variable: name}
-			f.secrets = append(f.secrets, v)
+			delete(f.faulty, key)
+			if key != "listen" {
+				d.hide(key, v)
+			}
 		}
 	}
 	f.APIToken, _ = d.env(apiTokenVariable)
-	if f.APIToken != "" {
-		f.secrets = append(f.secrets, f.APIToken)
-	}
+	d.hide("", f.APIToken)
 }
 
 func (d *decoder) network(n *node) {

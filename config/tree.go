@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -143,11 +144,7 @@ func (d *decoder) characters(data []byte) (string, bool) {
 // convert makes a node of y. open holds the aliases that are being resolved.
 func (d *decoder) convert(y *yaml.Node, path string, depth int, open []*yaml.Node) *node {
 	n := &node{path: path, line: y.Line, column: y.Column}
-	if d.nodes++; d.nodes > maxNodes || depth > maxDepth {
-		if !d.full {
-			d.full = true
-			d.fault(n, "nests or repeats more than a configuration can need", "write it without aliases of aliases")
-		}
+	if d.beyond(n, depth) {
 		return nil
 	}
 	if y.Kind == yaml.AliasNode {
@@ -179,13 +176,24 @@ func (d *decoder) convert(y *yaml.Node, path string, depth int, open []*yaml.Nod
 	return n
 }
 
+// beyond counts a step and reports, once, that the tree passes its bounds.
+func (d *decoder) beyond(n *node, depth int) bool {
+	d.nodes++
+	if d.nodes <= maxNodes && depth <= maxDepth {
+		return false
+	}
+	if !d.full {
+		d.full = true
+		d.fault(n, "nests or repeats more than a configuration can need", "write it without aliases of aliases")
+	}
+	return true
+}
+
 // alias converts what an alias stands for; its problems are placed there.
 func (d *decoder) alias(y *yaml.Node, n *node, depth int, open []*yaml.Node) *node {
-	for _, o := range open {
-		if o == y.Alias {
-			d.fault(n, fmt.Sprintf("the alias *%s stands inside of what it repeats", y.Value), "write the value out")
-			return nil
-		}
+	if slices.Contains(open, y.Alias) {
+		d.fault(n, fmt.Sprintf("the alias *%s stands inside of what it repeats", y.Value), "write the value out")
+		return nil
 	}
 	return d.convert(y.Alias, n.path, depth+1, open)
 }
@@ -215,10 +223,26 @@ func (d *decoder) convertScalar(y *yaml.Node, n *node) bool {
 	if n.variable && !n.quoted {
 		n.tag = "" // what it looks like is decided where it is used
 	}
-	if n.secret && text != "" {
-		d.file.secrets = append(d.file.secrets, text)
+	if n.secret {
+		d.hide(n.path, text)
 	}
 	return true
+}
+
+// hide keeps a text out of all messages; of the address of a service only its
+// password, for the rest is ordinary words.
+func (d *decoder) hide(path, text string) {
+	if path == "database" || path == "broker" {
+		_, authority, _ := strings.Cut(text, "://")
+		user, _, found := strings.Cut(authority, "@")
+		_, text, _ = strings.Cut(user, ":")
+		if !found {
+			text = ""
+		}
+	}
+	if text != "" {
+		d.file.secrets = append(d.file.secrets, text)
+	}
 }
 
 // convertObject converts a mapping with its merges. A key of the mapping itself
@@ -254,12 +278,15 @@ func (d *decoder) convertObject(y *yaml.Node, n *node, depth int, open []*yaml.N
 
 // merge adds the members of a merged mapping, or of each of a list of them.
 func (d *decoder) merge(y *yaml.Node, n *node, taken map[string]*yaml.Node, depth int, open []*yaml.Node) {
+	if d.beyond(n, depth) {
+		return
+	}
 	src := y
 	if src.Kind == yaml.AliasNode {
 		src = src.Alias
 	}
 	switch {
-	case depth > maxDepth || slicesContain(open, src):
+	case slices.Contains(open, src):
 		d.report(y.Line, y.Column, n.path, "merges itself", "write the values out")
 	case src.Kind == yaml.SequenceNode:
 		for _, item := range src.Content {
@@ -288,15 +315,6 @@ func (d *decoder) mergeObject(src *yaml.Node, n *node, taken map[string]*yaml.No
 			n.members = append(n.members, member{name, key.Line, key.Column, c})
 		}
 	}
-}
-
-func slicesContain(open []*yaml.Node, y *yaml.Node) bool {
-	for _, o := range open {
-		if o == y {
-			return true
-		}
-	}
-	return false
 }
 
 // join appends a key to a path.
