@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"github.com/lib/pq"
-
-	"github.com/tandem-sync/tandem/fault"
 )
 
 // LinkTable is the table of links. Statements that write entity rows and their
@@ -50,30 +48,69 @@ func scanHead(row scanner) (LinkHead, error) {
 }
 
 // LinkHeads finds the links of remote ids, tombstones included, in one query
-// and in no particular order. Ids without a link are simply not there.
+// and in no particular order. Ids without a link are simply not there; an id
+// that is named twice comes once.
 func (tx *Tx) LinkHeads(ctx context.Context, connectorID int64, remoteIDs []string) ([]LinkHead, error) {
 	if len(remoteIDs) == 0 {
 		return nil, nil
 	}
-	rows, err := tx.QueryContext(ctx, tx.sql("SELECT "+headColumns+" FROM tandem_link WHERE connector_id = ? AND remote_id @any(?)"),
-		connectorID, tx.texts(remoteIDs))
+	var out []LinkHead
+	var err error
+	if ids := sorted(remoteIDs); tx.db.dialect == Postgres {
+		out, err = tx.linkHeadsPostgres(ctx, connectorID, ids)
+	} else {
+		out, err = tx.linkHeadsSQLite(ctx, connectorID, ids)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look up links: %w", err)
 	}
+	return out, nil
+}
+
+// sorted gives the distinct ids in order: locks are taken and indexes read in
+// one direction.
+func sorted(ids []string) []string {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func (tx *Tx) linkHeadsSQLite(ctx context.Context, connectorID int64, ids []string) (_ []LinkHead, err error) {
+	rows, err := tx.QueryContext(ctx, tx.sql("SELECT "+headColumns+" FROM tandem_link WHERE connector_id = ? AND remote_id @any(?)"),
+		connectorID, tx.texts(ids))
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = rows.Close() }() // rows.Err says what went wrong
-	out := make([]LinkHead, 0, len(remoteIDs))
+	out := make([]LinkHead, 0, len(ids))
 	var h LinkHead
 	dest := []any{&h.ID, &h.RemoteID, &h.LocalKey, &h.Hash, &h.State}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return nil, fmt.Errorf("look up links: %w", err)
+			return nil, err
 		}
 		out = append(out, h)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look up links: %w", err)
+	return out, rows.Err()
+}
+
+// byID is the FROM that finds one link per element of a list of remote ids. The
+// LIMIT makes PostgreSQL look each one up in the index: joined in any other
+// way, a table that has just grown is read as a whole, because its statistics
+// still say that it is small.
+const byID = " FROM unnest(?::text[]) WITH ORDINALITY AS u(r, n) CROSS JOIN LATERAL" +
+	" (SELECT * FROM tandem_link WHERE connector_id = ? AND remote_id = u.r LIMIT 1"
+
+// linkHeadsPostgres has the server write all heads into one text: a row each
+// would cost the driver eight allocations.
+func (tx *Tx) linkHeadsPostgres(ctx context.Context, connectorID int64, ids []string) ([]LinkHead, error) {
+	var text string
+	err := tx.row(ctx, "SELECT coalesce(string_agg(concat_ws(' ', u.n, l.id, l.hash, l.state, length(l.local_key), l.local_key), ' '), '')"+byID+") l",
+		pq.StringArray(ids), connectorID).Scan(&text)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return parseHeads(text, ids)
 }
 
 const linkColumns = headColumns + ", connector_id, base, customs, read_at"
@@ -91,14 +128,23 @@ func (tx *Tx) Links(ctx context.Context, connectorID int64, remoteIDs []string) 
 	if len(remoteIDs) == 0 {
 		return nil, nil
 	}
+	ids := sorted(remoteIDs)
+	if tx.db.dialect == Postgres {
+		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+byID+") l", pq.StringArray(ids), connectorID)
+	}
 	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link WHERE connector_id = ? AND remote_id @any(?)",
-		connectorID, tx.texts(remoteIDs))
+		connectorID, tx.texts(ids))
 }
 
 // LinksByLocal finds the live links (no tombstones) of local keys.
 func (tx *Tx) LinksByLocal(ctx context.Context, connectorID int64, keys []string) ([]Link, error) {
 	if len(keys) == 0 {
 		return nil, nil
+	}
+	keys = sorted(keys)
+	if tx.db.dialect == Postgres {
+		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+` FROM unnest(?::text[]) AS u(k) CROSS JOIN LATERAL
+			(SELECT * FROM tandem_link WHERE connector_id = ? AND state = 0 AND local_key = u.k LIMIT 1) l`, pq.StringArray(keys), connectorID)
 	}
 	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link WHERE connector_id = ? AND state = 0 AND local_key @any(?)",
 		connectorID, tx.texts(keys))
@@ -116,11 +162,16 @@ func (tx *Tx) LockLinks(ctx context.Context, connectorID int64, remoteIDs []stri
 	if len(remoteIDs) == 0 {
 		return nil, nil
 	}
-	return collect(ctx, tx, func(row scanner) (LockedLink, error) {
+	ids := sorted(remoteIDs)
+	scan := func(row scanner) (LockedLink, error) {
 		var l LockedLink
 		return l, row.Scan(&l.ID, &l.RemoteID, &l.LocalKey, &l.Hash, &l.State, &l.ReadAt)
-	}, "SELECT "+headColumns+", read_at FROM tandem_link WHERE connector_id = ? AND remote_id @any(?) ORDER BY remote_id @nokey",
-		connectorID, tx.texts(remoteIDs))
+	}
+	if tx.db.dialect == Postgres {
+		return collect(ctx, tx, scan, "SELECT "+headColumns+", read_at"+byID+" @nokey) l", pq.StringArray(ids), connectorID)
+	}
+	return collect(ctx, tx, scan, "SELECT "+headColumns+", read_at FROM tandem_link WHERE connector_id = ? AND remote_id @any(?) ORDER BY remote_id",
+		connectorID, tx.texts(ids))
 }
 
 // HasLinks reports whether a connector has any link, tombstones included.
@@ -133,116 +184,6 @@ func (tx *Tx) HasLinks(ctx context.Context, connectorID int64) (has bool, err er
 func (tx *Tx) CountLinks(ctx context.Context, connectorID int64) (live int64, err error) {
 	err = tx.row(ctx, "SELECT count(*) FROM tandem_link WHERE connector_id = ? AND state = 0", connectorID).Scan(&live)
 	return live, err
-}
-
-// linkBlock is how many numbers one step of the PostgreSQL sequence draws.
-const linkBlock = 4096
-
-const maxDraws = 8
-
-// ReserveLinkIDs draws n link numbers in a row and gives the first. Numbers
-// that are not used are lost, which costs nothing.
-func (tx *Tx) ReserveLinkIDs(ctx context.Context, n int) (first int64, err error) {
-	if n <= 0 {
-		return 0, fmt.Errorf("reserve %d link ids: a positive number is needed", n)
-	}
-	if tx.db.dialect == SQLite {
-		err = tx.row(ctx, "UPDATE tandem_counter SET value = value + ? WHERE name = 'link' RETURNING value - ?", n, n).Scan(&first)
-		return first, err
-	}
-	// A block takes no lock that another batch would wait for. More than one
-	// block is a row of blocks only when nobody drew in between: draw again.
-	blocks := (n + linkBlock - 1) / linkBlock
-	for range maxDraws {
-		drawn, err := collect(ctx, tx, scanInt, "SELECT nextval('tandem_link_id') FROM generate_series(1, ?)", blocks)
-		if err != nil {
-			return 0, fmt.Errorf("reserve link ids: %w", err)
-		}
-		slices.Sort(drawn)
-		if drawn[blocks-1]-drawn[0] == int64(blocks-1)*linkBlock {
-			return drawn[0], nil
-		}
-	}
-	return 0, fault.New(fault.Retryable, CodeBusy, "reserve link ids", "others drew numbers all the time")
-}
-
-// SetLinkState gives links a new state; n counts those that had another one.
-func (tx *Tx) SetLinkState(ctx context.Context, connectorID int64, remoteIDs []string, state LinkState) (n int64, err error) {
-	if len(remoteIDs) == 0 {
-		return 0, nil
-	}
-	n, err = tx.exec(ctx, "UPDATE tandem_link SET state = ? WHERE connector_id = ? AND state <> ? AND remote_id @any(?)",
-		state, connectorID, state, tx.texts(remoteIDs))
-	if err != nil {
-		return 0, fmt.Errorf("set link state: %w", err)
-	}
-	return n, nil
-}
-
-const putLinkConflict = ` ON CONFLICT (connector_id, remote_id) DO UPDATE SET local_key = excluded.local_key, hash = excluded.hash,
-	base = excluded.base, customs = excluded.customs, state = excluded.state, read_at = excluded.read_at`
-
-// PutLinks makes links what list says, by connector and remote id: new ones are
-// inserted, known ones (tombstones included) updated except for their id.
-// Tombstones of the list go first, so that a local key can pass from one remote
-// id to another in one call. list keeps its order.
-func (tx *Tx) PutLinks(ctx context.Context, list []Link) error {
-	if len(list) == 0 {
-		return nil
-	}
-	sorted := slices.Clone(list)
-	slices.SortStableFunc(sorted, func(a, b Link) int { return rank(a.State) - rank(b.State) })
-	var err error
-	if tx.db.dialect == Postgres {
-		err = tx.putLinksPostgres(ctx, sorted)
-	} else {
-		err = tx.putLinksSQLite(ctx, sorted)
-	}
-	if err != nil {
-		return fmt.Errorf("store links: %w", err)
-	}
-	return nil
-}
-
-func rank(s LinkState) int {
-	if s == Linked {
-		return 1
-	}
-	return 0
-}
-
-func (tx *Tx) putLinksPostgres(ctx context.Context, list []Link) error {
-	n := len(list)
-	connectors, ids, hashes, states, reads := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	remotes, keys, bases, customs := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	for i := range list {
-		l := &list[i]
-		connectors[i], ids[i], hashes[i], states[i], reads[i] = l.ConnectorID, l.ID, l.Hash, int64(l.State), l.ReadAt
-		remotes[i], keys[i], bases[i], customs[i] = l.RemoteID, l.LocalKey, l.Base, l.Customs
-	}
-	_, err := tx.exec(ctx, `INSERT INTO tandem_link (connector_id, remote_id, local_key, id, hash, base, customs, state, read_at)
-		SELECT c, r, k, i, h, b, nullif(cu, ''), s, a
-		FROM unnest(?::int[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::text[], ?::text[], ?::smallint[], ?::bigint[])
-			WITH ORDINALITY AS u(c, r, k, i, h, b, cu, s, a, n) ORDER BY n`+putLinkConflict,
-		pq.Int64Array(connectors), pq.StringArray(remotes), pq.StringArray(keys), pq.Int64Array(ids), pq.Int64Array(hashes),
-		pq.StringArray(bases), pq.StringArray(customs), pq.Int64Array(states), pq.Int64Array(reads))
-	return err
-}
-
-func (tx *Tx) putLinksSQLite(ctx context.Context, list []Link) (err error) {
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO tandem_link (connector_id, remote_id, local_key, id, hash, base, customs, state, read_at)
-		VALUES (?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?)`+putLinkConflict)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = stmt.Close() }() // its own error adds nothing
-	for i := range list {
-		l := &list[i]
-		if _, err := stmt.ExecContext(ctx, l.ConnectorID, l.RemoteID, l.LocalKey, l.ID, l.Hash, l.Base, l.Customs, int64(l.State), l.ReadAt); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // ScanLinks reads up to limit links of a connector, tombstones included, in

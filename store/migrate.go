@@ -19,7 +19,10 @@ var migrations embed.FS
 // schemaTable is where goose notes which migrations ran.
 const schemaTable = "tandem_schema"
 
-const migrateTries = 5
+const (
+	migrateTries = 5
+	lockSeconds  = 300 // another process's migration may take so long; it is looked for every second
+)
 
 // Migrate brings the schema up to this binary's. Several processes may call it
 // at once: on PostgreSQL an advisory lock lets one work. It never waits long
@@ -52,7 +55,7 @@ func (db *DB) provider() (*goose.Provider, error) {
 	dialect := goose.DialectSQLite3
 	if db.dialect == Postgres {
 		dialect = goose.DialectPostgres
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, lockSeconds))
 		if err != nil {
 			return nil, err
 		}

@@ -175,7 +175,28 @@ func (tx *Tx) FinishRun(ctx context.Context, runID int64, status Status, cause *
 	if err := tx.endRun(ctx, run, status, cause); err != nil {
 		return 0, fmt.Errorf("finish run %d: %w", runID, err)
 	}
+	if err := tx.analyzeLinks(ctx, runID); err != nil {
+		return 0, err
+	}
 	return tx.queueNextRun(ctx, run)
+}
+
+// manyLinks is how many new links make the statistics of their table worth a
+// renewal, which takes some hundredths of a second.
+const manyLinks = 1000
+
+// analyzeLinks tells PostgreSQL how large the table of links has become: until
+// it knows, statements that join a batch with it read it as a whole.
+func (tx *Tx) analyzeLinks(ctx context.Context, runID int64) error {
+	if tx.db.dialect != Postgres {
+		return nil
+	}
+	var created int64
+	if err := tx.row(ctx, "SELECT coalesce(sum(n_created), 0) FROM tandem_slice WHERE run_id = ?", runID).Scan(&created); err != nil || created < manyLinks {
+		return err
+	}
+	_, err := tx.exec(ctx, "ANALYZE tandem_link")
+	return err
 }
 
 func (tx *Tx) endRun(ctx context.Context, run Run, status Status, cause *RunError) error {

@@ -56,6 +56,7 @@ func testLinks(t *testing.T, db *store.DB) {
 		t.Fatalf("heads: %+v", got)
 	}
 	equal(t, "no ids", len(heads(t, db, c)), 0)
+	equal(t, "an id twice", len(heads(t, db, c, "r1", "r2", "r1")), 2)
 	read(t, db, func(ctx context.Context, tx *store.Tx) error {
 		full, err := tx.Links(ctx, c, []string{"r1", "x"})
 		if err != nil || len(full) != 1 || full[0] != a {

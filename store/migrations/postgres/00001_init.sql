@@ -131,6 +131,13 @@ CREATE TABLE tandem_link (
     PRIMARY KEY (connector_id, remote_id)
 ) WITH (fillfactor = 90);
 CREATE UNIQUE INDEX tandem_link_local ON tandem_link (connector_id, local_key) WHERE state = 0;
+-- A small sample is enough to prefer the indexes, and makes ANALYZE quick.
+ALTER TABLE tandem_link
+    ALTER COLUMN connector_id SET STATISTICS 10, ALTER COLUMN remote_id SET STATISTICS 10,
+    ALTER COLUMN local_key SET STATISTICS 10, ALTER COLUMN id SET STATISTICS 0,
+    ALTER COLUMN hash SET STATISTICS 0, ALTER COLUMN base SET STATISTICS 0,
+    ALTER COLUMN customs SET STATISTICS 0, ALTER COLUMN state SET STATISTICS 10,
+    ALTER COLUMN read_at SET STATISTICS 0;
 -- Numbers are drawn in blocks, so that a batch needs one call.
 CREATE SEQUENCE tandem_link_id INCREMENT BY 4096 START WITH 1;
 
