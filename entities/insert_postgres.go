@@ -139,6 +139,7 @@ func (a *apply) takeInserted(ctx context.Context, call string) (came, found int,
 		if err := rows.Scan(dest...); err != nil {
 			return 0, 0, err
 		}
+		p -= a.off
 		_, r := a.at(p)
 		if !key[0].Valid {
 			r.Outcome = Collided
@@ -171,7 +172,7 @@ func (a *apply) restageKeys(ctx context.Context) error {
 	}
 	n, keys := make([]int64, len(a.rekeyed)), make([]string, len(a.rekeyed))
 	for i, p := range a.rekeyed {
-		n[i], keys[i] = int64(p), a.keys[p]
+		n[i], keys[i] = int64(p+a.off), a.keys[p]
 	}
 	_, err := a.tx.ExecContext(ctx, "UPDATE pg_temp."+a.stage+" s SET key = v.key FROM unnest($1::int[], $2::text[]) v(n, key) WHERE s.n = v.n", intArray(n), textArrayParam(keys))
 	return err
@@ -263,7 +264,7 @@ func (a *apply) nameBy(ctx context.Context, u Unique, open []int) ([]int, error)
 	}
 	list := make([]int64, len(open))
 	for i, p := range open {
-		list[i] = int64(p)
+		list[i] = int64(p + a.off)
 	}
 	var hit []int64
 	q := "SELECT s.n FROM " + a.from() + " WHERE s.n = ANY($1) AND EXISTS (SELECT 1 FROM " + a.b.t.sql() + " t WHERE " + strings.Join(on, " AND ") + ")"
@@ -272,8 +273,9 @@ func (a *apply) nameBy(ctx context.Context, u Unique, open []int) ([]int, error)
 	}
 	named := map[int]bool{}
 	for _, n := range hit {
-		named[int(n)] = true
-		_, r := a.at(int(n))
+		p := int(n) - a.off
+		named[p] = true
+		_, r := a.at(p)
 		r.Err = badRecord(u.Columns[0], "the new row meets unique constraint %q of table %s: a row with the same %s exists", u.Name, a.b.t.full(), strings.Join(u.Columns, ", "))
 	}
 	rest := open[:0]

@@ -35,11 +35,11 @@ func relationsPostgres(ctx context.Context, tx *store.Tx, n name) ([]relation, e
 // columnsSQL resolves domains to their base type, keeps the modifiers of the
 // innermost type that has some, and names the sequence behind an identity.
 const columnsSQL = `WITH RECURSIVE col AS (
-	SELECT attnum, attname, atttypid, atttypmod, attnotnull, attidentity::text, attgenerated::text, atttypid AS base, atttypmod AS mod, false AS domnotnull, NULL::text AS domdefault
+	SELECT attnum, attname, atttypid, atttypmod, attnotnull, attidentity::text, attgenerated::text, atttypid AS base, atttypmod AS mod, false AS domnotnull, NULL::text COLLATE "default" AS domdefault
 	FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
 	UNION ALL
 	SELECT attnum, attname, atttypid, atttypmod, attnotnull, attidentity, attgenerated, t.typbasetype, CASE WHEN mod = -1 THEN t.typtypmod ELSE mod END,
-		domnotnull OR t.typnotnull, COALESCE(domdefault, pg_get_expr(t.typdefaultbin, 0))
+		domnotnull OR t.typnotnull, COALESCE(domdefault, pg_get_expr(t.typdefaultbin, 0)) COLLATE "default"
 	FROM col JOIN pg_type t ON t.oid = base WHERE t.typtype = 'd')
 SELECT attname, format_type(atttypid, atttypmod) AS native, format_type(base, -1) AS basename, format_type(base, mod) AS full, b.typname, mod, b.typtype::text, b.typcategory::text,
 	attnotnull OR domnotnull AS notnull, attidentity, attgenerated,

@@ -25,7 +25,7 @@ func (a *apply) encodeOdd(b []byte, pos int, p parts) []byte {
 		}
 		plain(v.Text)
 	}
-	plain(itoa(int64(pos)))
+	plain(itoa(int64(pos + a.off)))
 	plain(a.keys[pos])
 	if len(a.b.keys) > 1 {
 		kp, err := DecodeKey(a.keys[pos], len(a.b.keys))

@@ -154,7 +154,7 @@ func (a *apply) encode(b []byte, pos int, p parts) []byte {
 	if a.odd {
 		return a.encodeOdd(b, pos, p)
 	}
-	b = strconv.AppendInt(b, int64(pos), 10)
+	b = strconv.AppendInt(b, int64(pos+a.off), 10)
 	b = append(append(b, stageMark), key...)
 	if len(a.b.keys) > 1 {
 		kp, err := DecodeKey(key, len(a.b.keys))

@@ -19,7 +19,9 @@ func itoa(i int64) string { return strconv.FormatInt(i, 10) }
 func (a *apply) startPostgres(ctx context.Context) error {
 	inserts := a.bounds[classes] > a.bounds[classInsertNew]
 	updates := a.bounds[classUpdateNew+1] > a.bounds[classUpdateOld]
-	q := "SET CONSTRAINTS ALL IMMEDIATE"
+	// Short statements that run once gain nothing from being compiled, and a
+	// plan that was forced (see byKey) looks costly enough for it.
+	q := "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL jit = off"
 	if inserts || updates || a.bounds[classDelete+1] > 0 {
 		q += "; LOCK TABLE ONLY " + a.b.t.sql() + " IN ROW EXCLUSIVE MODE"
 	}
@@ -159,11 +161,11 @@ func (a *apply) execute(ctx context.Context, q string, lo, hi int, skip []int) (
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = strconv.AppendInt(b, int64(n), 10)
+			b = strconv.AppendInt(b, int64(n+a.off), 10)
 		}
 		list = string(append(b, "}'"...))
 	}
-	return fmt.Sprintf("EXECUTE %s (%d, %d, %d, %s)", name, a.connector, lo, hi, list), nil
+	return fmt.Sprintf("EXECUTE %s (%d, %d, %d, %s)", name, a.connector, lo+a.off, hi+a.off, list), nil
 }
 
 // count executes a statement and says how many rows it touched.
@@ -197,7 +199,7 @@ func (a *apply) numbers(ctx context.Context, q string, lo, hi int, fn func(n int
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		fn(n)
+		fn(n - a.off)
 	}
 	return rows.Err()
 }
@@ -415,7 +417,7 @@ func (a *apply) restage(ctx context.Context, rows []Row, at map[string]int) erro
 	for i := range rows {
 		p := at[rows[i].Key]
 		c, _ := a.at(p)
-		n[i], hash[i], base[i] = int64(p), c.Link.Hash, c.Link.Base
+		n[i], hash[i], base[i] = int64(p+a.off), c.Link.Hash, c.Link.Base
 	}
 	_, err := a.tx.ExecContext(ctx, "UPDATE pg_temp."+a.stage+" s SET hash = v.hash, base = v.base FROM unnest($1::int[], $2::bigint[], $3::text[]) v(n, hash, base) WHERE s.n = v.n",
 		pq.Int64Array(n), pq.Int64Array(hash), pq.StringArray(base))

@@ -22,6 +22,8 @@ type Writer struct {
 	generation int64             // of the session the stage was made on; 0 none
 	stmts      map[string]string // PostgreSQL: statement -> name it is prepared under
 	line       []byte
+	last       *store.Tx // of the last Apply
+	used       int       // PostgreSQL: lines staged in that transaction
 }
 
 // Writer makes a writer for the connector's links. Prepare must be called
@@ -73,6 +75,7 @@ type apply struct {
 	rowwise bool // inserts go one by one
 	odd     bool // a text holds the stage's own marks
 	probes  int
+	off     int                  // PostgreSQL: staged number of position 0
 	foreign []int                // refused for a foreign key
 	rekeyed []int                // their key is not the staged one
 	cache   map[string]*sql.Stmt // SQLite
@@ -83,13 +86,18 @@ type apply struct {
 // returns one Result per change, in the order of changes. A record that the
 // database refuses costs that record only. rebase is called for a change whose
 // Stored differs, to correct its Link (Base, Hash) before the link is written;
-// it may be called more than once for a change. nil does nothing.
+// it may be called more than once for a change. nil does nothing. Apply may be
+// called again in the same transaction, for records that were missed.
 //
 // An error means that the whole transaction must be given up: a lost
 // connection, a deadlock, a changed table. It never says anything about one
 // record.
 func (w *Writer) Apply(ctx context.Context, tx *store.Tx, changes []Change, rebase func(c *Change, stored []record.Value)) ([]Result, error) {
-	a := &apply{Writer: w, tx: tx, changes: changes, rebase: rebase, results: make([]Result, len(changes))}
+	if w.last != tx {
+		w.last, w.used = tx, 0
+	}
+	a := &apply{Writer: w, tx: tx, changes: changes, rebase: rebase, results: make([]Result, len(changes)), off: w.used}
+	w.used += len(changes)
 	if rebase == nil {
 		a.rebase = func(*Change, []record.Value) {}
 	}
@@ -256,7 +264,11 @@ func (a *apply) keyStays(c *Change, parts []string) error {
 		if src.field < 0 || !c.New[src.field].Has() {
 			continue
 		}
-		if text := keyText(&a.b.t.cols[a.b.keys[k]], c.New[src.field]); text != parts[k] {
+		if keyText(&a.b.t.cols[a.b.keys[k]], c.New[src.field]) == parts[k] {
+			continue
+		}
+		canon := make([]record.Value, len(c.Old)) // another spelling of the same key?
+		if err := a.b.m.CanonLocal(c.Old, canon); err != nil || canon[src.field] != c.New[src.field] {
 			return badRecord(a.b.t.Key[k], "column %s: the key of a linked row cannot change", a.b.t.Key[k])
 		}
 	}
