@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-sync/tandem/api"
-	"github.com/tandem-sync/tandem/config"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/clock"
 	"github.com/tandem-sync/tandem/messages/rabbit"
@@ -60,9 +59,6 @@ func (a *app) run(ctx context.Context, r roles) error {
 		return fault.New(fault.Permanent, fault.CodeUsage, "", "one process does all the work here, so it needs at least the roles worker and relay").
 			WithHint("roles in processes of their own need PostgreSQL and RabbitMQ").WithWhere("--roles")
 	}
-	if err := a.checkListen(file); err != nil {
-		return err
-	}
 	var lock *store.Lock
 	if path, ok := sqlitePath(file.Database); ok {
 		if lock, err = store.AcquireLock(path); err != nil {
@@ -75,19 +71,6 @@ func (a *app) run(ctx context.Context, r roles) error {
 	}
 	e.roles = r
 	return errors.Join(a.serveEngine(ctx, e, single), e.Close())
-}
-
-// checkListen refuses to open the API to other machines without a token.
-func (a *app) checkListen(file *config.File) error {
-	if _, _, err := net.SplitHostPort(file.Listen); err != nil {
-		return fault.New(fault.Permanent, fault.CodeConfig, "", "%q is no address to listen at", file.Listen).
-			WithHint("write listen: 127.0.0.1:8080").WithWhere("listen")
-	}
-	if !loopbackOnly(file.Listen) && a.apiToken() == "" {
-		return fault.New(fault.Permanent, fault.CodeConfig, "", "listen: %s is reached from other machines and needs an API token", file.Listen).
-			WithHint("set " + tokenVariable + ", or listen at 127.0.0.1").WithWhere("listen")
-	}
-	return nil
 }
 
 // serveEngine makes everything ready, announces it and works until ctx ends.
@@ -192,7 +175,7 @@ func (a *app) listen(ctx context.Context, e *engine, address string) (*server, e
 	if e.roles.web {
 		cfg.Backend = e.service()
 	}
-	if e.lock != nil {
+	if e.lock != nil && e.roles.web {
 		if cfg.Token == "" {
 			cfg.Token = newToken()
 		}

@@ -136,6 +136,9 @@ func (e *engine) stop() error {
 	}
 	e.cancel()
 	<-e.ended
+	if errors.Is(e.err, context.Canceled) {
+		return nil // that was us, before the workers had quite begun
+	}
 	return e.err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -47,16 +48,17 @@ type remoteKey struct{}
 // (tandem.yaml) where it brings none.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		UpdateScripts:       os.Getenv("TANDEM_UPDATE_SCRIPTS") != "",
-		Setup:               setUpScript,
+	testscript.Run(t, params("testdata/script"))
+}
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir, RequireExplicitExec: true, RequireUniqueNames: true, Setup: setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "json": jsonCommand, "edit": edit, "await": await, "lines": lines, "mode": mode, "hold": hold, "terminate": terminate,
+			"exits": exits, "json": jsonCommand, "lines": lines, "mode": mode, "sleep": sleep,
+			"edit": edit, "slow": slow, "await": await, "ready": ready, "hold": hold, "terminate": terminate,
 		},
-	})
+	}
 }
 
 func setUpScript(env *testscript.Env) error {
@@ -69,6 +71,12 @@ func setUpScript(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("REMOTE", srv.URL)
+	// A remote that lets nobody in.
+	denied := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	env.Defer(denied.Close)
+	env.Setenv("DENIED", denied.URL)
 	env.Setenv("PORT", port)
 	env.Setenv("TANDEM_LISTEN", "127.0.0.1:"+port)
 	env.Setenv("TMPDIR", env.WorkDir)
@@ -235,6 +243,17 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Kill(info.PID, syscall.SIGTERM))
 }
 
+// slow DURATION: every answer of the remote takes so long from now on.
+func slow(ts *testscript.TestScript, neg bool, args []string) {
+	remote, ok := ts.Value(remoteKey{}).(*demo.Remote)
+	if neg || len(args) != 1 || !ok {
+		ts.Fatalf("usage: slow DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	remote.SetDelay(d)
+}
+
 // mode FILE OCTAL: the file has these permissions.
 func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -257,4 +276,14 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = lock.Release() })
 	ts.Setenv("HOLDER", strconv.Itoa(os.Getpid()))
+}
+
+// sleep DURATION: waits.
+func sleep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sleep DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
 }

@@ -27,10 +27,14 @@ func (a *app) path() string {
 	return ""
 }
 
-// load reads the configuration file.
+// load reads the configuration file. One that cannot be read gives all of its
+// problems, not only those that reading it found.
 func (a *app) load() (*config.File, error) {
 	file, problems := config.Load(a.path(), a.env)
-	return file, problems.Err()
+	if len(problems) > 0 {
+		return a.loadChecked()
+	}
+	return file, nil
 }
 
 // loadChecked reads the file and checks all that needs no network.

@@ -105,6 +105,9 @@ func (r *Remote) Broken() map[string]string {
 	return maps.Clone(r.broken)
 }
 
+// SetDelay changes how long an answer takes from now on.
+func (r *Remote) SetDelay(d time.Duration) { r.delay.Store(int64(d)) }
+
 // Calls says how many calls were answered and how many of them with 429.
 func (r *Remote) Calls() (calls, refused int) {
 	r.mu.Lock()

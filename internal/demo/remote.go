@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-sync/tandem/internal/clock"
@@ -29,7 +30,7 @@ type Options struct {
 // Remote is the emulated service. It is safe for concurrent use.
 type Remote struct {
 	refuse int
-	delay  time.Duration
+	delay  atomic.Int64 // nanoseconds
 	now    func() time.Time
 
 	mu       sync.Mutex
@@ -63,12 +64,12 @@ func New(o Options) *Remote {
 	}
 	r := &Remote{
 		refuse:   o.Refuse,
-		delay:    o.Delay,
 		now:      o.Now,
 		rnd:      rand.New(rand.NewPCG(uint64(o.Seed), 2)), //nolint:gosec // made-up data, no secret
 		contacts: make(map[string]*Contact, o.Contacts),
 		broken:   map[string]string{},
 	}
+	r.delay.Store(int64(o.Delay))
 	start, step := r.now().UTC().Add(-365*24*time.Hour), 360*24*time.Hour/time.Duration(o.Contacts)
 	for n := 1; n <= o.Contacts; n++ {
 		at := start.Add(time.Duration(n) * step).Truncate(time.Millisecond)
@@ -93,7 +94,7 @@ func (r *Remote) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	if err := (clock.System{}).Sleep(req.Context(), r.delay); err != nil {
+	if err := (clock.System{}).Sleep(req.Context(), time.Duration(r.delay.Load())); err != nil {
 		return // the client has gone
 	}
 	r.mu.Lock()
