@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-var days = regexp.MustCompile(`^([0-9]{1,6})d(.*)$`)
+var days = regexp.MustCompile(`^([0-9]{1,5})d(.*)$`)
 
 // ParseTime reads a moment as people and programs write it: RFC 3339,
 // "2006-01-02 15:04:05" in UTC, or a duration before now such as "2h", "90m"

@@ -31,6 +31,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
+// TestWatermill: a new broker for each use keeps nothing.
 func TestWatermill(t *testing.T) {
 	t.Parallel()
 	messagestest.Watermill(t, false, func(t *testing.T) (message.Publisher, message.Subscriber) {
@@ -39,6 +40,15 @@ func TestWatermill(t *testing.T) {
 		t.Cleanup(func() { _ = b.Close() })
 		return b.Watermill()
 	})
+}
+
+// TestWatermillOneProcess: while one broker lives, its messages outlive every
+// subscriber.
+func TestWatermillOneProcess(t *testing.T) {
+	t.Parallel()
+	b := embedded.New(embedded.Config{Bound: 20_000})
+	t.Cleanup(func() { _ = b.Close() })
+	messagestest.Watermill(t, true, func(*testing.T) (message.Publisher, message.Subscriber) { return b.Watermill() })
 }
 
 func TestFullQueueIsAnError(t *testing.T) {

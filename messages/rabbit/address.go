@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -26,6 +27,7 @@ type address struct {
 	where string // host:port/vhost, for people
 	sasl  []amqp.Authentication
 	vhost string
+	known *atomic.Bool // the broker let us in at least once
 }
 
 func parseAddress(raw string, allowPlaintext bool) (address, error) {
@@ -45,7 +47,7 @@ func parseAddress(raw string, allowPlaintext bool) (address, error) {
 	}
 	u.User = nil
 	a := address{
-		uri: u.String(), vhost: uri.Vhost,
+		uri: u.String(), vhost: uri.Vhost, known: new(atomic.Bool),
 		where: net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)) + "/" + strings.TrimPrefix(uri.Vhost, "/"),
 	}
 	for _, mechanism := range uri.AuthMechanism {
@@ -92,7 +94,7 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	}
 	deadline := time.Now().Add(dialLimit)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+		deadline = d.Add(100 * time.Millisecond) // the context is to be seen first
 	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -100,14 +102,26 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, nil
 }
 
-// dialError classes an error of connecting.
-func (a address) dialError(op string, err error) error {
+// silentRefusal is how long RabbitMQ waits before it closes a connection whose
+// login it refused; amqp091 does not ask to be told why.
+const silentRefusal = 3 * time.Second
+
+// dialError classes an error of connecting that came took after its beginning.
+// amqp091 says "no access" whenever a connection ends during the handshake, and
+// a cut network must not be taken for a wrong password: what counts is what the
+// broker said itself, or the silence it refuses a login with, unless it has let
+// us in before.
+func (a address) dialError(op string, took time.Duration, err error) error {
 	var e *amqp.Error
-	refused := errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost) || errors.Is(err, amqp.ErrSASL) ||
-		errors.As(err, &e) && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed)
-	if refused {
+	silent := errors.Is(err, amqp.ErrCredentials) && !a.known.Load() &&
+		took > silentRefusal-500*time.Millisecond && took < dialLimit-time.Second
+	if silent || errors.Is(err, amqp.ErrSASL) ||
+		errors.As(err, &e) && e.Server && (e.Code == amqp.AccessRefused || e.Code == amqp.NotAllowed) {
 		return fault.New(fault.Permanent, fault.CodeConfig, op, "RabbitMQ at %s refused the user, the password or the virtual host: %w", a.where, err).
 			WithHint("check the broker URL, and that the user has permissions on the virtual host")
+	}
+	if errors.Is(err, amqp.ErrVhost) || errors.Is(err, amqp.ErrCredentials) {
+		err = errors.New("the connection ended during the handshake")
 	}
 	return fault.New(fault.Retryable, fault.CodeUnreachable, op, "RabbitMQ at %s: %w", a.where, err).
 		WithHint("check that RabbitMQ runs and that the broker URL is right")

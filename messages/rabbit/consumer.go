@@ -29,12 +29,14 @@ type consumer struct {
 // ctx lives, so that a subscriber that is being closed cannot come back.
 func (b *Broker) consume(ctx context.Context) (*consumer, error) {
 	l := &line{ctx: ctx}
+	began := time.Now()
 	cfg := b.address.config("tandem consumer", l.dial)
 	sub, err := wamqp.NewSubscriber(b.subscriberConfig(&cfg), zapLogger{b.cfg.Logger})
 	if err != nil {
 		l.cut()
-		return nil, b.address.dialError("rabbit: run", firstOf(ctx.Err(), err))
+		return nil, b.address.dialError("rabbit: run", time.Since(began), firstOf(ctx.Err(), err))
 	}
+	b.address.known.Store(true)
 	c := &consumer{sub: sub, line: l}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,7 +54,7 @@ func (b *Broker) subscriberConfig(cfg *amqp.Config) wamqp.Config {
 			},
 		},
 		Marshaler:       marshaler{},
-		TopologyBuilder: builder{},
+		TopologyBuilder: &builder{},
 		Exchange: wamqp.ExchangeConfig{
 			GenerateName: wamqp.GenerateExchangeNameConstant(messages.Exchange), Type: amqp.ExchangeTopic, Durable: true,
 		},

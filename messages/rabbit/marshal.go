@@ -84,11 +84,13 @@ func publishing(m messages.Message) amqp.Publishing {
 	if m.ID == "" {
 		m.ID = uuid.NewString()
 	}
-	headers := make(amqp.Table, len(m.Headers)+1)
-	for k, v := range m.Headers {
-		headers[k] = v
+	var headers amqp.Table
+	if len(m.Headers) > 0 {
+		headers = make(amqp.Table, len(m.Headers))
+		for k, v := range m.Headers {
+			headers[k] = v
+		}
 	}
-	headers[wamqp.DefaultMessageUUIDHeaderKey] = m.ID // for consumers that use watermill
 	return amqp.Publishing{
 		ContentType: "application/json", DeliveryMode: amqp.Persistent,
 		MessageId: m.ID, AppId: "tandem", Headers: headers, Body: m.Body,

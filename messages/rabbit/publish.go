@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -123,10 +124,11 @@ type pending struct {
 
 // flight is the messages of one call of publish on their way.
 type flight struct {
-	s      *session
-	op     string
-	wait   []pending // oldest first
-	failed error     // the first error about a message
+	s       *session
+	op      string
+	wait    []pending // oldest first
+	failed  error     // the first error about a message
+	writing atomic.Bool
 }
 
 // publish writes as many messages as the window has room for and waits for the
@@ -135,6 +137,14 @@ type flight struct {
 // window is free again.
 func (s *session) publish(ctx context.Context, op string, out []outgoing) error {
 	f := flight{s: s, op: op}
+	// A connection that takes no bytes (the broker reads nothing, the network is
+	// gone) is closed when ctx ends, which is what ends a write.
+	stop := context.AfterFunc(ctx, func() {
+		if f.writing.Load() {
+			_ = s.raw.Close()
+		}
+	})
+	defer stop()
 	for _, o := range out {
 		if err := f.room(ctx); err != nil {
 			return err
@@ -142,7 +152,7 @@ func (s *session) publish(ctx context.Context, op string, out []outgoing) error 
 		if f.failed != nil {
 			break
 		}
-		confirm, err := s.write(ctx, op, o)
+		confirm, err := f.write(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -195,18 +205,17 @@ func (f *flight) settle(ctx context.Context) error {
 	return nil
 }
 
-// write sends one message. A connection that takes no bytes (the broker reads
-// nothing, the network is gone) is closed when ctx ends.
-func (s *session) write(ctx context.Context, op string, o outgoing) (*amqp.DeferredConfirmation, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, s.expired(op, err)
+// write sends one message.
+func (f *flight) write(ctx context.Context, o outgoing) (*amqp.DeferredConfirmation, error) {
+	f.writing.Store(true)
+	defer f.writing.Store(false)
+	if err := ctx.Err(); err != nil { // after the store: see AfterFunc
+		return nil, f.s.expired(f.op, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.raw.Close() })
-	confirm, err := s.ch.PublishWithDeferredConfirm(o.exchange, o.key, true, false, o.msg)
-	stop()
+	confirm, err := f.s.ch.PublishWithDeferredConfirm(o.exchange, o.key, true, false, o.msg)
 	if err != nil {
-		s.retire()
-		return nil, lostError(op, firstOf(ctx.Err(), err))
+		f.s.retire()
+		return nil, lostError(f.op, firstOf(ctx.Err(), err))
 	}
 	return confirm, nil
 }

@@ -2,6 +2,7 @@ package rabbit_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -20,6 +21,9 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(envWorker) != "" {
+		os.Exit(worker())
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -40,6 +40,7 @@ func openSession(ctx context.Context, a address, window int) (_ *session, err er
 		gone: make(chan struct{}), stale: make(chan struct{}), open: make(chan struct{}),
 	}
 	close(s.open)
+	began := time.Now()
 	// amqp091 takes no context: closing the TCP connection is what ends a call.
 	stop := func() bool { return true }
 	cfg := a.config("tandem publisher", func(network, addr string) (net.Conn, error) {
@@ -57,7 +58,7 @@ func openSession(ctx context.Context, a address, window int) (_ *session, err er
 		if s.raw != nil {
 			_ = s.raw.Close()
 		}
-		return nil, a.dialError(op, firstOf(ctx.Err(), err))
+		return nil, a.dialError(op, time.Since(began), firstOf(ctx.Err(), err))
 	}
 	err = s.prepare(window)
 	if !stop() && err == nil {
@@ -66,10 +67,11 @@ func openSession(ctx context.Context, a address, window int) (_ *session, err er
 	if err != nil {
 		s.close()
 		if fault.Of(err) == fault.Unknown {
-			err = a.dialError(op, firstOf(ctx.Err(), err))
+			err = a.dialError(op, time.Since(began), firstOf(ctx.Err(), err))
 		}
 		return nil, err
 	}
+	a.known.Store(true)
 	return s, nil
 }
 

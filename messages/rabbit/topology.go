@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
 	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v3/pkg/amqp"
@@ -158,7 +159,7 @@ func declareError(kind, name string, err error) error {
 	case amqp.AccessRefused:
 		return fault.New(fault.Permanent, fault.CodeConfig, op, "the user may not declare %s %s: %s", kind, name, e.Reason).
 			WithHint(`give the user the permissions configure, write and read on "^tandem(\..*)?$", and write on "amq.default"`).WithWhere(name)
-	case amqp.NotImplemented, amqp.CommandInvalid, amqp.InternalError:
+	case amqp.NotImplemented, amqp.CommandInvalid:
 		return fault.New(fault.Permanent, fault.CodeConfig, op, "the broker cannot have %s %s: %s", kind, name, e.Reason).
 			WithHint("RabbitMQ 3.10 or newer is needed, with quorum queues").WithWhere(name)
 	}
@@ -169,11 +170,15 @@ func declareError(kind, name string, err error) error {
 // again after a lost connection or a deleted queue. A queue that is not part
 // of it, which only code written against watermill asks for, gets the
 // arguments of a job queue.
-type builder struct{}
+//
+// Subscriptions take turns: RabbitMQ 3.10 can end the connection with an
+// internal error when a deleted quorum queue is declared by several at once.
+type builder struct{ turn sync.Mutex }
 
-var _ wamqp.TopologyBuilder = builder{}
+var _ wamqp.TopologyBuilder = (*builder)(nil)
 
-func (builder) BuildTopology(ch *amqp.Channel, p wamqp.BuildTopologyParams, _ wamqp.Config, _ watermill.LoggerAdapter) error {
+// BuildTopology declares everything, and the queue of p when it is another one.
+func (b *builder) BuildTopology(ch *amqp.Channel, p wamqp.BuildTopologyParams, _ wamqp.Config, _ watermill.LoggerAdapter) error {
 	t := tandem()
 	known := false
 	for _, q := range t.queues {
@@ -183,9 +188,14 @@ func (builder) BuildTopology(ch *amqp.Channel, p wamqp.BuildTopologyParams, _ wa
 		t.queues = append(t.queues, queue{p.QueueName, jobArgs()})
 		t.bindings = append(t.bindings, binding{messages.Exchange, p.QueueName, p.RoutingKey})
 	}
+	b.turn.Lock()
+	defer b.turn.Unlock()
 	return t.declareOn(ch)
 }
 
-func (builder) ExchangeDeclare(ch *amqp.Channel, _ string, _ wamqp.Config) error {
+// ExchangeDeclare declares everything.
+func (b *builder) ExchangeDeclare(ch *amqp.Channel, _ string, _ wamqp.Config) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
 	return tandem().declareOn(ch)
 }
