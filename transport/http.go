@@ -40,6 +40,8 @@ type HTTP struct {
 	cfg    HTTPConfig
 	client *http.Client
 	tr     *http.Transport
+	dialer Dialer
+	tls    *tls.Config
 	slots  chan struct{}
 	limit  *limiter
 	budget *budget
@@ -88,10 +90,11 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 		cfg.Concurrency = DefaultConcurrency
 	}
 	d := Dialer{Guard: g, Resolver: o.resolver, Target: Target{Port: Port(cfg.BaseURL), Plaintext: cfg.BaseURL.Scheme == "http"}}
+	trust := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots}
 	tr := &http.Transport{
 		Proxy:                  nil, // a proxy would hide the address from the guard
 		DialContext:            d.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots},
+		TLSClientConfig:        trust.Clone(), // HTTP/2 changes it
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		MaxIdleConnsPerHost:    cfg.Concurrency,
@@ -99,7 +102,7 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 		ForceAttemptHTTP2:      true,
 	}
 	h := &HTTP{
-		cfg: cfg, tr: tr, slots: make(chan struct{}, cfg.Concurrency), limit: newLimiter(cfg.Rate), budget: newBudget(),
+		cfg: cfg, tr: tr, dialer: d, tls: trust, slots: make(chan struct{}, cfg.Concurrency), limit: newLimiter(cfg.Rate), budget: newBudget(),
 		clock: o.clock, rand: o.rand,
 		client: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}

@@ -442,7 +442,12 @@ func TestConcurrencyIsKept(t *testing.T) {
 	t.Parallel()
 	var now, most atomic.Int64
 	srv := tt.New(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		most.Store(max(most.Load(), now.Add(1)))
+		for n := now.Add(1); ; {
+			old := most.Load()
+			if n <= old || most.CompareAndSwap(old, n) {
+				break
+			}
+		}
 		time.Sleep(10 * time.Millisecond)
 		now.Add(-1)
 		_, _ = w.Write([]byte(`{}`))
@@ -510,7 +515,7 @@ func TestRateLimitIsKeptInEveryStretch(t *testing.T) {
 func TestParseRate(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]transport.Rate{
-		"90/10s": {N: 90, Per: 10 * time.Second}, "5/s": {N: 5, Per: time.Second}, "1/1h": {N: 1, Per: time.Hour}, " 2 / m": {N: 2, Per: time.Minute},
+		"90/10s": {N: 90, Per: 10 * time.Second}, "5/s": {N: 5, Per: time.Second}, "1/1h": {N: 1, Per: time.Hour}, "2 / m": {N: 2, Per: time.Minute},
 	} {
 		if got, err := transport.ParseRate(in); err != nil || got != want {
 			t.Errorf("%q: %v %v", in, got, err)

@@ -193,7 +193,7 @@ func (s Subject) resume(t *testing.T) {
 	whole := pages(t, s.reader(t, s.connector(t, s.Settings), nil))
 	for i := range whole {
 		// Another process: another channel, and the cursor out of a database.
-		stored := channels.Cursor(slices.Clone(whole[i].Next))
+		stored := slices.Clone(whole[i].Next)
 		rest := pages(t, s.reader(t, s.connector(t, s.Settings), stored))
 		if got, want := show(rest), show(whole[i+1:]); !reflect.DeepEqual(got, want) {
 			t.Errorf("after page %d: %d records, want %d; or others", i+1, len(got), len(want))

@@ -203,7 +203,7 @@ func (d *decoder) list(i int) int {
 	d.got.records = d.got.records[:0] // a second member of the name: the last one counts
 	d.ids.Reset()
 	d.s.flaw = fine
-	start, end := i, i
+	var end int
 	switch c := d.s.b[i]; {
 	case d.single:
 		end = d.one(i, &d.asked)
@@ -217,7 +217,7 @@ func (d *decoder) list(i int) int {
 			d.got.wrong = short(d.s.b[i:end])
 		}
 	}
-	d.got.content = xxhash.Sum64(d.s.b[start:end])
+	d.got.content = xxhash.Sum64(d.s.b[i:end])
 	return end
 }
 

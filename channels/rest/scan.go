@@ -310,20 +310,19 @@ func (s *scanner) compact(raw []byte, slot int) string {
 	sub := scanner{b: raw, scratch: s.scratch, idSlot: -1}
 	dst := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); {
-		switch c := raw[i]; {
-		case c == '"':
-			end, escaped := sub.str(i)
-			if escaped {
-				sub.checked(raw[i:end], slot)
-			}
-			dst = append(dst, raw[i:end]...)
-			i = end
-		default:
+		if c := raw[i]; c != '"' {
 			if !space(c) {
 				dst = append(dst, c)
 			}
 			i++
+			continue
 		}
+		end, escaped := sub.str(i)
+		if escaped {
+			sub.checked(raw[i:end], slot)
+		}
+		dst = append(dst, raw[i:end]...)
+		i = end
 	}
 	if sub.flaw != fine {
 		s.fail(sub.flaw, slot)

@@ -209,8 +209,12 @@ func (s *pageSettings) check(p settings.Object, l listSettings) {
 			p.Report(key, "see the remote's documentation of its lists", "is needed for paging by %s", s.by)
 		}
 	}
+	useful := needed
+	if s.by == byCursor {
+		useful = []string{"token_at", "token_param"}
+	}
 	for _, key := range []string{"param", "token_at", "token_param", "next_at"} {
-		if given[key] != "" && !slices.Contains(needed, key) && !(s.by == byCursor && key == "token_param") {
+		if given[key] != "" && !slices.Contains(useful, key) {
 			p.Report(key, "remove it, or change by", "is not used for paging by %s", s.by)
 		}
 	}
