@@ -1,0 +1,205 @@
+package pass
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-sync/tandem/entities"
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/judge"
+	"github.com/tandem-sync/tandem/sync/mapping"
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// linked judges records whose pair is known and whose remote half differs from
+// the base.
+func (pl *planner) linked(ctx context.Context, items []item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	links, rows, err := pl.pairs(ctx, items)
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		it := &items[i]
+		link, ok := links[it.rec.ID]
+		if !ok {
+			// Gone since the heads were read: whoever removed it is newer.
+			pl.p.again = append(pl.p.again, it.rec.ID)
+			continue
+		}
+		if link.ReadAt > pl.readAt {
+			// Written from a read that began after ours: this copy is stale.
+			pl.p.again = append(pl.p.again, it.rec.ID)
+			pl.unchanged(link.LinkHead)
+			continue
+		}
+		row, ok := rows[link.LocalKey]
+		if !ok {
+			pl.rowGone(it, link)
+			continue
+		}
+		if err := pl.judgePair(it, &link, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (pl *planner) pairs(ctx context.Context, items []item) (map[string]store.Link, map[string]entities.Row, error) {
+	ids := make([]string, len(items))
+	keys := make([]string, len(items))
+	for i := range items {
+		ids[i], keys[i] = items[i].rec.ID, items[i].head.LocalKey
+	}
+	list, err := pl.tx.Links(ctx, pl.s.C.ID, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	links := make(map[string]store.Link, len(list))
+	for _, l := range list {
+		links[l.RemoteID] = l
+	}
+	loaded, err := pl.s.C.Local.Load(ctx, pl.tx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows := make(map[string]entities.Row, len(loaded))
+	for _, r := range loaded {
+		rows[r.Key] = r
+	}
+	return links, rows, nil
+}
+
+// rowGone settles a pair whose local row no longer exists. The remote record
+// stays out of the table: a person removed the row. A pair that the remote
+// had deleted and brought back starts anew.
+func (pl *planner) rowGone(it *item, link store.Link) {
+	if link.State == store.RemoteDeleted {
+		pl.create(it, &link)
+		return
+	}
+	link.State = store.LocalDeleted
+	link.ReadAt = pl.readAt
+	pl.skip(it, "local_deleted")
+	it.silent = true
+	pl.change(it, entities.Change{Op: entities.OpLink, Key: link.LocalKey, Link: link})
+}
+
+// judgePair decides every field of a pair and plans the write.
+func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) error {
+	m := pl.s.C.Manual
+	n := m.Len()
+	slab := make([]record.Value, 3*n)
+	want, local, out := slab[:n:n], slab[n:2*n:2*n], slab[2*n:]
+	if err := m.ToLocal(it.rec, want); err != nil {
+		pl.parkRecord(it, reasonOf(err), err)
+		return nil
+	}
+	if err := m.CanonLocal(row.Values, local); err != nil {
+		pl.parkRecord(it, reasonOf(err), err)
+		return nil
+	}
+	base, hasBase := pl.base(link, n)
+	it.local = make([]record.Value, n)
+	writes := false
+	for f := range n {
+		v := pl.field(it, f, fieldSides{want: want[f], local: local[f], remote: it.remote[f], base: base, hasBase: hasBase})
+		it.local[f] = local[f]
+		switch {
+		case v.Winner == judge.WinRemote:
+			out[f] = want[f]
+			it.local[f] = want[f]
+			writes = true
+		case v.Reason == "local_edit_held":
+			it.local[f] = base.local[f]
+		}
+	}
+	it.remote = keepAbsent(it.remote, base.remote)
+	next := *link
+	next.Hash, next.ReadAt, next.State = it.hash, pl.readAt, store.Linked
+	next.Base = mapping.EncodeBase(it.local, it.remote)
+	c := entities.Change{Op: entities.OpLink, Key: row.Key, New: out, Old: row.Values, Link: next, NewLink: link.RemoteID == ""}
+	if writes {
+		c.Op = entities.OpUpdate
+	}
+	if c.NewLink {
+		c.Link.RemoteID, c.Link.LocalKey, c.Link.ConnectorID = it.rec.ID, row.Key, pl.s.C.ID
+	}
+	pl.change(it, c)
+	return nil
+}
+
+// halves is a decoded base.
+type halves struct{ local, remote []record.Value }
+
+// base decodes a link's base. A pair without a usable one (new, brought back,
+// or made under another mapping) is judged as a first link.
+func (pl *planner) base(link *store.Link, n int) (halves, bool) {
+	none := halves{make([]record.Value, n), make([]record.Value, n)}
+	if link.Base == "" || link.State != store.Linked {
+		return none, false
+	}
+	local, remote, err := mapping.DecodeBase(link.Base, n)
+	if err != nil {
+		return none, false
+	}
+	return halves{local, remote}, true
+}
+
+type fieldSides struct {
+	want, local, remote record.Value
+	base                halves
+	hasBase             bool
+	modified            time.Time // of the local row; zero unknown
+}
+
+// field judges field f and notes what it changes.
+func (pl *planner) field(it *item, f int, s fieldSides) judge.Verdict {
+	fld := &pl.s.C.Manual.Fields()[f]
+	// A field mapped after the pair was linked has no base of its own.
+	has := s.hasBase && (s.base.local[f].Has() || s.base.remote[f].Has())
+	v := judge.ToLocal(pl.s.C.Conflict, judge.Claim{
+		Local: s.local, Remote: s.want, HasBase: has,
+		LocalChanged:  has && s.local != s.base.local[f],
+		RemoteChanged: has && s.remote != s.base.remote[f],
+		LocalAt:       s.modified, RemoteAt: it.rec.Modified,
+	})
+	if v.Winner == judge.WinRemote {
+		switch {
+		case fld.On == mapping.OnCreate:
+			v = judge.Verdict{Winner: judge.WinNone, Reason: "on_create"}
+		case fld.On == mapping.OnEmpty && !s.local.Empty():
+			v = judge.Verdict{Winner: judge.WinNone, Reason: "not_empty"}
+		case fld.Required && s.want.Empty():
+			v = judge.Verdict{Winner: judge.WinNone, Reason: "required"}
+		}
+	}
+	if v.Conflict {
+		it.lost++
+	}
+	if v.Winner == judge.WinRemote || v.Conflict || v.Reason == "required" {
+		it.fields = append(it.fields, store.FieldChange{
+			Field: fld.Local, Old: jsonOf(s.local), New: jsonOf(s.want), Winner: v.Winner.Side(), Reason: v.Reason,
+		})
+	}
+	return v
+}
+
+// keepAbsent leaves the base of fields the remote said nothing about.
+func keepAbsent(remote, base []record.Value) []record.Value {
+	var out []record.Value
+	for i := range remote {
+		if !remote[i].Has() && base[i].Has() {
+			if out == nil {
+				out = append([]record.Value(nil), remote...)
+			}
+			out[i] = base[i]
+		}
+	}
+	if out == nil {
+		return remote
+	}
+	return out
+}

@@ -1,0 +1,167 @@
+package pass
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// batch is consecutive pages that are written in one transaction.
+type batch struct {
+	no     int64
+	recs   []record.Record
+	readAt int64 // when the oldest of its reads began, Unix ms
+	next   position
+	total  *int64
+	absent bool // its tombstones are candidates for removal
+}
+
+// list reads the listing batch by batch.
+func (s *slice) list(ctx context.Context) (bool, error) {
+	reader, err := s.C.Remote.Reader(ctx, s.readRequest())
+	if err != nil {
+		return false, err
+	}
+	src := startSource(ctx, reader)
+	defer src.close()
+	at := s.pos
+	for {
+		b, err := s.assemble(ctx, src, at)
+		if b != nil {
+			at = b.next
+			if e := s.pipe.submit(ctx, b); e != nil {
+				return false, e
+			}
+		}
+		if err != nil {
+			if e := s.pipe.flush(ctx); e != nil {
+				return false, e
+			}
+			if errors.Is(err, io.EOF) {
+				return true, s.listed(ctx)
+			}
+			return false, err
+		}
+		if s.expired() {
+			return false, s.pipe.flush(ctx)
+		}
+	}
+}
+
+func (s *slice) readRequest() channels.ReadRequest {
+	req := channels.ReadRequest{
+		Fields: s.C.Manual.RemotePaths(),
+		From:   s.pos.Cursor,
+		Params: s.in.Run.Spec.Params,
+	}
+	if s.pos.Since != nil {
+		req.Since = *s.pos.Since
+	}
+	if s.in.Run.Spec.End != nil {
+		req.Until = *s.in.Run.Spec.End
+	}
+	return req
+}
+
+// assemble collects pages into the next batch. It returns a batch, an error, or
+// both: what was read before an error is still written.
+func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch, error) {
+	var b *batch
+	var deadline <-chan time.Time
+	bytes := 0
+	for {
+		var page channels.Page
+		var ok bool
+		select {
+		case page, ok = <-src.pages:
+		case <-deadline:
+			return b, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if !ok {
+			return b, src.err
+		}
+		if b == nil {
+			b = &batch{next: at, readAt: page.FetchStarted.UnixMilli(), absent: true}
+			t := time.NewTimer(batchWait)
+			defer t.Stop()
+			deadline = t.C
+		}
+		s.addPage(b, page)
+		src.took(page)
+		bytes += page.Bytes
+		if len(b.recs) >= s.maxRecords() || bytes >= batchBytes {
+			return b, nil
+		}
+	}
+}
+
+func (s *slice) addPage(b *batch, page channels.Page) {
+	if b.recs == nil {
+		b.recs = page.Records
+	} else {
+		b.recs = append(b.recs, page.Records...)
+	}
+	b.readAt = min(b.readAt, page.FetchStarted.UnixMilli())
+	b.next.Cursor = page.Next
+	if b.next.Start == nil && !page.RemoteNow.IsZero() {
+		// The Date header was made while the request was answered and has whole
+		// seconds: the start is before both.
+		start := page.RemoteNow.Add(-s.Clock.Now().Sub(page.FetchStarted) - time.Second)
+		b.next.Start = &start
+	}
+	if page.Total >= 0 {
+		total := page.Total
+		b.total = &total
+		switch {
+		case b.next.Total == nil:
+			b.next.Total = &total
+		case *b.next.Total != total && !page.Listed:
+			b.next.Drifted = true
+		}
+	}
+}
+
+// listed decides what follows the end of a listing. A listing by page or
+// offset during which records moved is read once more before its watermark or
+// its silence counts.
+func (s *slice) listed(ctx context.Context) error {
+	caps := s.C.Remote.Capabilities()
+	next := s.pos
+	next.Cursor = nil
+	drifted := s.pos.Drifted || s.twice.Load()
+	if caps.Drifts && drifted && !s.pos.Repeated {
+		next.Repeated, next.Drifted, next.Total = true, false, nil
+		return s.advance(ctx, next, nil)
+	}
+	next.Stage = stageGuard
+	if _, ok := s.C.Remote.(channels.Getter); ok && s.pos.Full && caps.Enumerates && !s.dry() && !s.windowed() {
+		next.Stage = stageSweep
+	}
+	if s.dry() {
+		next.Stage = stageEnd
+	}
+	return s.advance(ctx, next, nil)
+}
+
+// watermark is the time from which the next incremental run reads, once this
+// run is complete. Without a remote clock, ours is the best there is.
+func (s *slice) watermark(ctx context.Context, tx *store.Tx) error {
+	if s.windowed() || s.targeted() || s.dry() || s.in.Run.Spec.ApproveParked > 0 {
+		return nil
+	}
+	start := s.pos.Start
+	if start == nil {
+		start = s.in.Run.StartedAt
+	}
+	if start == nil {
+		return nil
+	}
+	return tx.SetWatermark(ctx, s.C.ID, start.Add(-s.C.Overlap), s.pos.Full)
+}

@@ -1,0 +1,224 @@
+package sim
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/tandem-sync/tandem/store"
+)
+
+// playSteps is how many effects are scheduled before the faults end.
+const playSteps = 350
+
+// run plays the faulty part of the history.
+func (w *world) run(interfere func(*world, string)) {
+	w.request(store.ModeIncremental)
+	for w.steps = 0; w.steps < playSteps; w.steps++ {
+		w.users()
+		x := w.sched.next()
+		if x == nil {
+			w.nap()
+			continue
+		}
+		if interfere != nil {
+			interfere(w, x.point)
+		}
+		w.decide(x)
+		if w.steps%5 == 0 {
+			w.invariants()
+		}
+	}
+}
+
+// nap lets fake time pass while everybody sleeps.
+func (w *world) nap() {
+	d := time.Duration(20+w.sched.rng.IntN(200)) * time.Millisecond
+	if w.sched.chance(10) {
+		d = time.Duration(1+w.sched.rng.IntN(40)) * time.Second
+	}
+	w.sched.note("nap %v", d)
+	time.Sleep(d)
+}
+
+// decide says what happens at a point.
+func (w *world) decide(x *waiter) {
+	k := w.workers[x.worker]
+	switch {
+	case x.life != k.life:
+		x.go_ <- errDead
+	case w.sched.chance(45):
+		w.fault("crash", x)
+		x.go_ <- errDead
+		w.crash(k)
+	case x.point == "tx.after_commit" && w.sched.chance(12):
+		w.fault("lost answer", x)
+		x.go_ <- errLost
+	case w.sched.chance(90):
+		w.fault("pause", x)
+		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // past the lease
+		x.go_ <- nil
+	case w.sched.chance(150):
+		w.fault("queues lost", x)
+		w.net.lose()
+		x.go_ <- nil
+	default:
+		w.sched.note("w%d %s", x.worker, x.point)
+		x.go_ <- nil
+	}
+}
+
+func (w *world) fault(kind string, x *waiter) {
+	w.faults[kind]++
+	w.sched.note("w%d %s: %s", x.worker, x.point, kind)
+}
+
+// users are the people on the remote, and the ones who ask for runs.
+func (w *world) users() {
+	switch w.rng.IntN(24) {
+	case 0, 1:
+		w.remote.edit(w.rng, w.steps)
+	case 2:
+		w.remote.create()
+	case 3:
+		if w.rng.IntN(3) == 0 {
+			w.remote.remove(w.rng)
+		}
+	case 4:
+		w.request(store.ModeIncremental)
+	case 5:
+		if w.rng.IntN(3) == 0 {
+			w.request(store.ModeFull)
+		}
+	}
+}
+
+// heal ends the faults, asks for a last complete run and waits for it.
+func (w *world) heal() {
+	w.remote.mu.Lock()
+	w.remote.faulty = false
+	w.remote.mu.Unlock()
+	w.net.mu.Lock()
+	w.net.faulty = false
+	w.net.mu.Unlock()
+	w.sched.release()
+	w.asking.Wait()
+	w.settle()
+	w.request(store.ModeFull)
+	w.asking.Wait()
+	w.settle()
+	for _, k := range w.workers {
+		k.cancel()
+	}
+	w.lives.Wait()
+}
+
+// settle waits until no run is under way, an hour of fake time at most.
+func (w *world) settle() {
+	for range 3600 {
+		time.Sleep(time.Second)
+		open := 1
+		must(w.t, w.db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+			return tx.GetContext(ctx, &open, "SELECT count(*) FROM tandem_run WHERE status IN ('planned', 'preparing', 'execution')")
+		}))
+		if open == 0 {
+			return
+		}
+	}
+	w.breaks("a run has not ended an hour after the last fault")
+}
+
+func (w *world) breaks(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+// invariants hold after every step: rows and links appear together, and no
+// slice and no watermark ever goes back.
+func (w *world) invariants() {
+	err := w.db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+		var rows, links, pairs int
+		q := `SELECT (SELECT count(*) FROM contacts), (SELECT count(*) FROM tandem_link WHERE state = 0),
+			(SELECT count(*) FROM contacts c JOIN tandem_link l ON l.local_key = CAST(c.id AS text) AND l.state = 0)`
+		if err := tx.QueryRowContext(ctx, q).Scan(&rows, &links, &pairs); err != nil {
+			return err
+		}
+		if rows != links || rows != pairs {
+			w.breaks("step %d: %d rows, %d links, %d pairs: a batch was not atomic", w.steps, rows, links, pairs)
+		}
+		return w.monotone(ctx, tx)
+	})
+	must(w.t, err)
+}
+
+func (w *world) monotone(ctx context.Context, tx *store.Tx) error {
+	rows, err := tx.QueryContext(ctx, "SELECT id, batch_no FROM tandem_slice")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, no int64
+		if err := rows.Scan(&id, &no); err != nil {
+			return err
+		}
+		if no < w.batches[id] {
+			w.breaks("step %d: slice %d went back from batch %d to %d", w.steps, id, w.batches[id], no)
+		}
+		w.batches[id] = no
+	}
+	var mark sql.NullInt64
+	if err := tx.QueryRowContext(ctx, "SELECT max(at) FROM tandem_watermark").Scan(&mark); err != nil {
+		return err
+	}
+	if at := time.UnixMicro(mark.Int64); mark.Valid {
+		if at.Before(w.mark) {
+			w.breaks("step %d: the watermark went back from %v to %v", w.steps, w.mark, at)
+		}
+		w.mark = at
+	}
+	return rows.Err()
+}
+
+// check compares the two sides when everything is quiet.
+func (w *world) check() {
+	w.invariants()
+	want := map[string]string{}
+	for _, c := range w.remote.live() {
+		want[c.id] = c.email + " " + c.name + " " + c.phone
+	}
+	type row struct {
+		Remote string         `db:"remote_id"`
+		Email  sql.NullString `db:"email"`
+		Name   sql.NullString `db:"name"`
+		Phone  sql.NullString `db:"phone"`
+		Note   sql.NullString `db:"note"`
+	}
+	var got []row
+	var created, deleted, rows int64
+	must(w.t, w.db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+		err := tx.SelectContext(ctx, &got, `SELECT l.remote_id, c.email, c.name, c.phone, c.note
+			FROM tandem_link l JOIN contacts c ON CAST(c.id AS text) = l.local_key WHERE l.state = 0`)
+		if err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "SELECT coalesce(sum(n_created), 0), coalesce(sum(n_deleted), 0), (SELECT count(*) FROM contacts) FROM tandem_slice").
+			Scan(&created, &deleted, &rows)
+	}))
+	for _, r := range got {
+		if have := r.Email.String + " " + r.Name.String + " " + r.Phone.String; want[r.Remote] != have {
+			w.breaks("remote %s is %q and local %q", r.Remote, want[r.Remote], have)
+		}
+		if r.Note.Valid {
+			w.breaks("remote %s: an unmapped column was written", r.Remote)
+		}
+		delete(want, r.Remote)
+	}
+	for id, v := range want {
+		w.breaks("remote %s (%s) is missing locally", id, v)
+	}
+	if created-deleted != rows {
+		w.breaks("counted %d created and %d deleted, and there are %d rows: a batch counted twice or not at all", created, deleted, rows)
+	}
+	must(w.t, w.db.Close())
+}

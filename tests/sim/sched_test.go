@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-sync/tandem/internal/yield"
+)
+
+// errDead is what a crashed worker gets at every point: none of its effects
+// happens any more.
+var errDead = errors.New("simulated crash")
+
+// errLost is a lost answer: the effect happened, the caller does not know.
+var errLost = errors.New("simulated loss of the answer")
+
+// scheduler lets one goroutine of one worker go on at a time. Every effect of
+// the code under test waits at a yield point; the seed picks who is next and
+// what goes wrong there. The same seed gives the same history.
+type scheduler struct {
+	mu      sync.Mutex
+	waiting []*waiter
+	calm    bool // no more scheduling: points pass at once
+	rng     *rand.Rand
+	trace   []string
+	hash    uint64
+}
+
+type waiter struct {
+	worker int
+	life   int
+	point  string
+	go_    chan error
+}
+
+func newScheduler(seed uint64) *scheduler {
+	return &scheduler{rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
+}
+
+// hook makes the points of one life of a worker wait for their turn.
+func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
+	return func(ctx context.Context, point string) error {
+		select {
+		case <-dead:
+			return errDead
+		default:
+		}
+		w := &waiter{worker: worker, life: life, point: point, go_: make(chan error, 1)}
+		s.mu.Lock()
+		if s.calm {
+			s.mu.Unlock()
+			return nil
+		}
+		s.waiting = append(s.waiting, w)
+		s.mu.Unlock()
+		select {
+		case err := <-w.go_:
+			return err
+		case <-dead:
+			s.drop(w)
+			return errDead
+		case <-ctx.Done():
+			s.drop(w)
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *scheduler) drop(w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(x *waiter) bool { return x == w })
+}
+
+// next waits until nobody runs and picks one waiter; nil when all sleep.
+func (s *scheduler) next() *waiter {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(s.waiting, func(a, b *waiter) int {
+		return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.point, b.point))
+	})
+	i := s.rng.IntN(len(s.waiting))
+	w := s.waiting[i]
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+	return w
+}
+
+// note adds a step to the history.
+func (s *scheduler) note(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%x %s", s.hash, line)
+	s.hash = h.Sum64()
+	s.trace = append(s.trace, fmt.Sprintf("%s %s", time.Now().UTC().Format("15:04:05.000"), line))
+	if len(s.trace) > 400 {
+		s.trace = s.trace[len(s.trace)-300:]
+	}
+}
+
+// release lets everybody go on without interference from here on.
+func (s *scheduler) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calm = true
+	for _, w := range s.waiting {
+		w.go_ <- nil
+	}
+	s.waiting = nil
+}
+
+// chance is true once in n.
+func (s *scheduler) chance(n int) bool { return s.rng.IntN(n) == 0 }

@@ -1,0 +1,231 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/jitter"
+	"github.com/tandem-sync/tandem/internal/yield"
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/pass"
+)
+
+// A slice that fails for a passing reason is tried again after 1 s, 2 s, 4 s …
+// (full jitter); when maxAttempts tries in a row brought nothing, the run fails
+// and the next one goes on from the watermark.
+const (
+	maxAttempts = 6
+	backoffBase = time.Second
+	backoffCap  = 5 * time.Minute
+	// lastWords is how long the end of a slice may take to be booked after the
+	// process was told to stop at once.
+	lastWords = 5 * time.Second
+)
+
+// errTurn says that the slice is none of ours to work on now.
+var errTurn = errors.New("not this slice's turn")
+
+// slice works on one slice until it is done, its time is up, or it fails.
+func (p *processor) slice(ctx context.Context, id int64) error {
+	sl, run, err := p.readSlice(ctx, id)
+	if errors.Is(err, errTurn) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if run.CancelRequested {
+		return p.finish(ctx, run.ID, store.StatusCancelled, pass.ErrCancelled)
+	}
+	lease, ok, err := p.acquire(ctx, sl, run)
+	if err != nil || !ok {
+		return err // busy: whoever holds it hands on, or the sweeper finds it
+	}
+	out, err := p.work(ctx, sl, run, lease)
+	return p.book(ctx, sl, run, lease, out, err)
+}
+
+// readSlice gives the slice and its run if the slice may be worked on now.
+func (p *processor) readSlice(ctx context.Context, id int64) (sl store.Slice, run store.Run, err error) {
+	err = p.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if sl, err = tx.Slice(ctx, id); err != nil {
+			return err
+		}
+		if run, err = tx.Run(ctx, sl.RunID); err != nil {
+			return err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		early := sl.NotBefore != nil && sl.NotBefore.After(now) && !run.CancelRequested
+		if run.Status.Ended() || sl.State != store.SliceActive || early {
+			return errTurn
+		}
+		return nil
+	})
+	if fault.CodeOf(err) == fault.CodeNotFound {
+		err = errTurn
+	}
+	return sl, run, err
+}
+
+func leaseKey(sl store.Slice) store.LeaseKey {
+	return store.LeaseKey{ChannelID: sl.ChannelID, ConnectorID: sl.ConnectorID, Direction: store.KindSync, Shard: sl.Shard}
+}
+
+// acquire takes the lease; a dry run writes nothing outside its own run and
+// takes none.
+func (p *processor) acquire(ctx context.Context, sl store.Slice, run store.Run) (lease store.Lease, ok bool, err error) {
+	if run.Spec.Flags.DryRun {
+		return store.Lease{}, true, nil
+	}
+	err = p.cfg.DB.Write(ctx, "lease.acquire", func(ctx context.Context, tx *store.Tx) error {
+		lease, ok, err = tx.AcquireLease(ctx, leaseKey(sl), p.cfg.Owner, p.cfg.Lease)
+		return err
+	})
+	if errors.Is(err, store.ErrCommitUnknown) {
+		return lease, false, nil // it expires if we got it
+	}
+	return lease, ok, err
+}
+
+func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease) (pass.Outcome, error) {
+	c, err := p.opener.Connector(ctx, run, sl)
+	if err != nil {
+		return pass.Outcome{}, err
+	}
+	d := &pass.Direct{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger}
+	return d.Run(ctx, pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft})
+}
+
+// book writes down how a slice ended: the one place that decides what a
+// failure costs.
+func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, out pass.Outcome, err error) error {
+	if ctx.Err() != nil { // told to stop at once
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		return errors.Join(ctx.Err(), p.end(c, sl, run, lease, store.SliceActive, nil, ""))
+	}
+	switch {
+	case err == nil && out.Done:
+		return p.end(ctx, sl, run, lease, store.SliceDone, nil, "")
+	case err == nil:
+		return p.end(ctx, sl, run, lease, store.SliceActive, nil, "")
+	case errors.Is(err, store.ErrFenced):
+		p.cfg.Logger.Info("another worker took the slice over", zap.Int64("run", run.ID), zap.String("connector", sl.Connector))
+		return nil
+	case errors.Is(err, pass.ErrCancelled):
+		p.release(ctx, lease)
+		return p.finish(ctx, run.ID, store.StatusCancelled, err)
+	}
+	switch fault.Of(err) {
+	case fault.RateLimited:
+		until := p.cfg.Clock.Now().Add(max(fault.RetryAfterOf(err), time.Second))
+		return p.end(ctx, sl, run, lease, store.SliceActive, &until, "rate_limited: "+err.Error())
+	case fault.Permanent, fault.Stop, fault.Skip:
+		p.release(ctx, lease)
+		return p.finish(ctx, run.ID, store.StatusFailed, runFailed(sl.Connector, err))
+	case fault.Retryable, fault.Unknown:
+	}
+	return p.retry(ctx, sl, run, lease, out, err)
+}
+
+// end books a slice that did not fail. Done: its connector's successor starts,
+// or the run finishes. Active: it goes to the tail of the queue, or waits until
+// notBefore.
+func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, state store.SliceState, notBefore *time.Time, why string) error {
+	err := p.cfg.DB.Write(ctx, "slice.end", func(ctx context.Context, tx *store.Tx) error {
+		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
+			return err
+		}
+		next, err := tx.EndSlice(ctx, sl.ID, state, notBefore, why)
+		if err != nil {
+			return err
+		}
+		if state == store.SliceDone && next == nil {
+			if err := finishRun(ctx, tx, run.ID, store.StatusFinished, nil); err != nil {
+				return err
+			}
+		}
+		if run.Spec.Flags.DryRun {
+			return nil
+		}
+		return tx.ReleaseLease(ctx, lease)
+	})
+	switch {
+	case errors.Is(err, store.ErrFenced), errors.Is(err, errTurn), errors.Is(err, store.ErrCommitUnknown):
+		return nil // somebody else's turn; or the sweeper finds out
+	case err != nil:
+		return err
+	}
+	if e := yield.Point(ctx, "slice.ended"); e != nil {
+		return e
+	}
+	p.kick()
+	return nil
+}
+
+// stillOurs fences the end of a slice like its batches.
+func (p *processor) stillOurs(ctx context.Context, tx *store.Tx, sl store.Slice, run store.Run, lease store.Lease) error {
+	if !run.Spec.Flags.DryRun {
+		return tx.CheckLease(ctx, lease)
+	}
+	now, err := tx.Slice(ctx, sl.ID)
+	if err == nil && now.State != store.SliceActive {
+		return errTurn
+	}
+	return err
+}
+
+func (p *processor) release(ctx context.Context, lease store.Lease) {
+	if lease.Epoch == 0 {
+		return
+	}
+	err := p.cfg.DB.Write(ctx, "lease.release", func(ctx context.Context, tx *store.Tx) error {
+		return tx.ReleaseLease(ctx, lease)
+	})
+	if err != nil && !errors.Is(err, store.ErrFenced) {
+		p.cfg.Logger.Info("a lease was not released; it expires", zap.Error(err))
+	}
+}
+
+// retry books a failure that may pass. Progress starts the count anew.
+func (p *processor) retry(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, out pass.Outcome, err error) error {
+	tries := sl.Attempts
+	if out.Progress {
+		tries = 0
+	}
+	if tries+1 >= maxAttempts {
+		p.release(ctx, lease)
+		return p.finish(ctx, run.ID, store.StatusFailed, runFailed(sl.Connector, err))
+	}
+	wait := fault.RetryAfterOf(err)
+	if wait == 0 {
+		top := min(backoffBase<<tries, backoffCap)
+		wait = jitter.Between(ctx, top/2, top)
+	}
+	until := p.cfg.Clock.Now().Add(wait)
+	p.cfg.Logger.Warn("a slice failed and will be tried again",
+		zap.Int64("run", run.ID), zap.String("connector", sl.Connector), zap.Int("attempt", tries+1), zap.Duration("wait", wait), zap.Error(err))
+	e := p.cfg.DB.Write(ctx, "slice.retry", func(ctx context.Context, tx *store.Tx) error {
+		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
+			return err
+		}
+		if _, err := tx.FailAttempt(ctx, sl.ID, until, "retry: "+err.Error()); err != nil {
+			return err
+		}
+		if run.Spec.Flags.DryRun {
+			return nil
+		}
+		return tx.ReleaseLease(ctx, lease)
+	})
+	if errors.Is(e, store.ErrFenced) || errors.Is(e, errTurn) || errors.Is(e, store.ErrCommitUnknown) {
+		return nil
+	}
+	return e
+}
