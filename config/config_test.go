@@ -187,6 +187,8 @@ func TestHostileTextsAreRefused(t *testing.T) {
 		"large":                 {"# " + strings.Repeat("x", MaxSize), "is larger than 1048576 bytes"},
 		"NUL":                   {"listen: a\n  \x00", "t.yaml:2:3: holds the character U+0000"},
 		"bytes":                 {"listen: \xff", "t.yaml:1:9: is not valid UTF-8 text"},
+		"lone carriage return":  {"a: b\rc: d", "t.yaml:1:5: holds the character U+000D"},
+		"line separator":        {"a: b\u2028c: d", "holds the character U+2028"},
 		"marks":                 {"listen: \uFDD0", "holds the character U+FDD0"},
 	}
 	for name, tt := range tests {

@@ -121,14 +121,7 @@ func (d *decoder) characters(data []byte) (string, bool) {
 	line, column := 1, 1
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
-		bad := ""
-		switch {
-		case r == utf8.RuneError && size == 1:
-			bad = "is not valid UTF-8 text"
-		case r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f, r >= 0x80 && r < 0xa0, r == openMark, r == closeMark:
-			bad = fmt.Sprintf("holds the character U+%04X, which no text has", r)
-		}
-		if bad != "" {
+		if bad := badCharacter(r, size, data[i+size:]); bad != "" {
 			d.report(line, column, "", bad, "save the file as UTF-8 text")
 			return "", false
 		}
@@ -139,6 +132,20 @@ func (d *decoder) characters(data []byte) (string, bool) {
 		}
 	}
 	return hideBraces(string(data)), true
+}
+
+// badCharacter says what is wrong with a character, or "". Line ends other than
+// those of Unix and Windows are refused too: editors do not count them as lines.
+func badCharacter(r rune, size int, rest []byte) string {
+	switch {
+	case r == utf8.RuneError && size == 1:
+		return "is not valid UTF-8 text"
+	case r == '\r' && bytes.HasPrefix(rest, []byte("\n")), r == '\n', r == '\t':
+		return ""
+	case r < ' ', r >= 0x7f && r < 0xa0, r == '\u2028', r == '\u2029', r == openMark, r == closeMark:
+		return fmt.Sprintf("holds the character U+%04X, which no configuration has", r)
+	}
+	return ""
 }
 
 // convert makes a node of y. open holds the aliases that are being resolved.

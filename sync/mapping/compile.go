@@ -280,29 +280,43 @@ func typeList() string {
 }
 
 // badPath says what is wrong with a remote path, or "". The channel type gives
-// it its meaning; here only its shape is checked.
+// it its meaning; here only its shape is checked: names with dots between them,
+// [0] for a place in a list, ["a.b"] for a name that holds a dot.
 func badPath(p string) string {
 	switch {
 	case p == "":
 		return "is missing"
 	case strings.TrimSpace(p) != p:
 		return "has blanks at its ends"
-	case strings.HasPrefix(p, "."), strings.HasSuffix(p, "."), strings.Contains(p, ".."):
-		return fmt.Sprintf("%q has an empty part", p)
 	}
-	open := false
-	for i := range len(p) {
-		switch {
-		case p[i] == '[' && open, p[i] == ']' && !open, open && p[i] != ']' && !isDigit(p[i]), p[i] == ']' && p[i-1] == '[':
-			return fmt.Sprintf("%q has a malformed index", p)
-		case p[i] == '[':
-			open = true
-		case p[i] == ']':
-			open = false
+	for rest := p; rest != ""; {
+		next, ok := pathStep(rest)
+		if !ok {
+			return fmt.Sprintf("%q has an empty part or a malformed index", p)
+		}
+		rest = next
+		if dotted, cut := strings.CutPrefix(rest, "."); cut {
+			if rest = dotted; rest == "" {
+				return fmt.Sprintf("%q ends with a dot", p)
+			}
 		}
 	}
-	if open {
-		return fmt.Sprintf("%q has a malformed index", p)
-	}
 	return ""
+}
+
+// pathStep reads one step of a path and gives what follows.
+func pathStep(p string) (rest string, ok bool) {
+	if quoted, is := strings.CutPrefix(p, `["`); is {
+		_, rest, ok = strings.Cut(quoted, `"]`)
+		return rest, ok
+	}
+	if index, is := strings.CutPrefix(p, "["); is {
+		number, rest, closed := strings.Cut(index, "]")
+		return rest, closed && number != "" && strings.Trim(number, "0123456789") == ""
+	}
+	end := strings.IndexAny(p, ".[]")
+	if end < 0 {
+		return "", true
+	}
+	return p[end:], end > 0 && p[end] != ']'
 }

@@ -29,6 +29,9 @@ func TestCompileProblems(t *testing.T) {
 		{"path with an empty part", Spec{Fields: []Field{field("a", "a..b")}}, nil, "mapping[0].remote", "empty part"},
 		{"path with a bad index", Spec{Fields: []Field{field("a", "a[x]")}}, nil, "mapping[0].remote", "malformed index"},
 		{"path with an open index", Spec{Fields: []Field{field("a", "a[1")}}, nil, "mapping[0].remote", "malformed index"},
+		{"path with a stray bracket", Spec{Fields: []Field{field("a", "a]")}}, nil, "mapping[0].remote", "malformed index"},
+		{"path with a dot at its end", Spec{Fields: []Field{field("a", "a.")}}, nil, "mapping[0].remote", "ends with a dot"},
+		{"path with an open name", Spec{Fields: []Field{field("a", `["a`)}}, nil, "mapping[0].remote", "malformed index"},
 		{"column twice", Spec{Fields: []Field{field("a", "a"), field("a", "b")}}, nil, "mapping[1].local", "mapped already by mapping[0]"},
 		{"unknown type", Spec{Fields: set(func(f *Field) { f.Type = "money" })}, nil, "mapping[0].type", `"money" is no type`},
 		{"to_remote", Spec{Fields: set(func(f *Field) { f.Direction = ToRemote })}, nil, "mapping[0].direction", "reads only"},
@@ -81,8 +84,8 @@ func TestCompileGivesAllProblemsAtOnce(t *testing.T) {
 
 func TestAccessors(t *testing.T) {
 	t.Parallel()
-	m := compile(t, Spec{Fields: []Field{field("a", "x.y"), field("b", "tags[0]")}})
-	if m.Len() != 2 || m.Fields()[1].Local != "b" || strings.Join(m.RemotePaths(), " ") != "x.y tags[0]" || strings.Join(m.LocalColumns(), " ") != "a b" {
+	m := compile(t, Spec{Fields: []Field{field("a", "x.y"), field("b", "tags[0]"), field("c", `a["b.c"][1].d`), field("d", "$key")}})
+	if m.Len() != 4 || m.Fields()[1].Local != "b" || strings.Join(m.RemotePaths(), " ") != `x.y tags[0] a["b.c"][1].d $key` || strings.Join(m.LocalColumns(), " ") != "a b c d" {
 		t.Errorf("%d %v %v %v", m.Len(), m.Fields(), m.RemotePaths(), m.LocalColumns())
 	}
 	if m.Type(0) != TypeText {

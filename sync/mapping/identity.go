@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"strings"
+	"unicode"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
@@ -50,7 +51,8 @@ func foldText(s string) string {
 	for i := range len(s) {
 		c := s[i]
 		if c >= 0x80 {
-			return strings.TrimSpace(norm.NFC.String(cases.Fold().String(norm.NFD.String(s))))
+			folded := cases.Fold().String(norm.NFD.String(s))
+			return strings.TrimSpace(norm.NFC.String(strings.Map(settleCherokee, folded)))
 		}
 		upper = upper || c >= 'A' && c <= 'Z'
 	}
@@ -58,4 +60,13 @@ func foldText(s string) string {
 		return strings.ToLower(s)
 	}
 	return s
+}
+
+// settleCherokee gives the capital of a Cherokee letter, which is what Unicode
+// folds to; the library folds each case to the other one.
+func settleCherokee(r rune) rune {
+	if unicode.Is(unicode.Cherokee, r) {
+		return unicode.ToUpper(r)
+	}
+	return r
 }

@@ -218,6 +218,7 @@ func TestIdentity(t *testing.T) {
 	same := [][2]record.Value{
 		{record.T(" Ada@Example.ORG"), record.T("ada@example.org ")},
 		{record.T("STRASSE"), record.T("straße")},
+		{record.T("\u13a0"), record.T("\uab70")},
 		{record.T("Zoe\u0308"), record.T("ZO\u00cb")},
 	}
 	for _, pair := range same {
