@@ -51,6 +51,9 @@ type Progress struct {
 // progress derives rate and ETA. Nothing is estimated for a run that has ended
 // or has not begun.
 func progress(r store.Run, done int64, total *int64, now time.Time) Progress {
+	if total != nil && *total < done {
+		total = &done // the remote's count leaves out what it lists as gone
+	}
 	p := Progress{Done: done, Total: total}
 	if r.StartedAt == nil {
 		return p

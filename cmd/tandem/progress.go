@@ -3,8 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"github.com/tandem-sync/tandem/api"
 )
@@ -15,6 +19,7 @@ import (
 type progress struct {
 	w       io.Writer
 	tty     bool
+	width   func() int // columns of the terminal
 	color   bool
 	every   time.Duration
 	now     func() time.Time
@@ -38,7 +43,7 @@ func (a *app) newProgress() *progress {
 	noColor, _ := a.env("NO_COLOR")
 	dumb, _ := a.env("TERM")
 	now := time.Now
-	return &progress{w: a.stderr, tty: tty && dumb != "dumb", color: noColor == "", every: plainEvery, now: now, started: now()}
+	return &progress{w: a.stderr, width: a.columns, tty: tty && dumb != "dumb", color: noColor == "", every: plainEvery, now: now, started: now()}
 }
 
 // update shows the run as it is now.
@@ -84,25 +89,49 @@ func (p *progress) rate(r api.Run) float64 {
 	return r.Progress.Rate
 }
 
+// columns is the width of the terminal behind standard error.
+func (a *app) columns() int {
+	if f, ok := a.stderr.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return 80
+}
+
+// line says where the run stands. On a terminal it fits into one row: the bar
+// gets what the words leave.
 func (p *progress) line(r api.Run, now time.Time) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "run %d %s %s", r.ID, printable(r.Channel), r.Status)
+	head := fmt.Sprintf("run %d %s %s", r.ID, printable(r.Channel), r.Status)
 	if r.StartedAt == nil {
-		return b.String() + waitingText(r)
+		return p.fit(head + waitingText(r))
 	}
+	total := r.Progress.Total
+	if total == nil || *total == 0 {
+		return p.fit(fmt.Sprintf("%s %d records", head, r.Progress.Done) + p.tail(r, now))
+	}
+	share := min(float64(r.Progress.Done)/float64(*total), 1)
+	rest := fmt.Sprintf(" %3.0f %% %d/%d", share*100, r.Progress.Done, *total) + p.tail(r, now)
+	if !p.tty {
+		return head + rest
+	}
+	room := p.width() - 1 - utf8.RuneCountInString(head+rest) - 1
+	if room < 4 {
+		return p.fit(head + rest)
+	}
+	return head + " " + p.bar(share, min(room, 24)) + rest
+}
+
+// tail is rate, time left and what is parked.
+func (p *progress) tail(r api.Run, now time.Time) string {
+	var b strings.Builder
 	rate := p.rate(r)
-	if total := r.Progress.Total; total != nil && *total > 0 {
-		share := min(float64(r.Progress.Done)/float64(*total), 1)
-		fmt.Fprintf(&b, " %s %3.0f %% %d/%d", p.bar(share), share*100, r.Progress.Done, *total)
-	} else {
-		fmt.Fprintf(&b, " %d records", r.Progress.Done)
-	}
 	if rate > 0 {
 		fmt.Fprintf(&b, " %.0f/s", rate)
 	}
 	if total := r.Progress.Total; total != nil && rate > 0 && !r.Status.Ended() {
 		left := time.Duration(float64(max(*total-r.Progress.Done, 0)) / rate * float64(time.Second))
-		fmt.Fprintf(&b, " ETA %s (%s)", now.Add(left).Format(time.TimeOnly), roundETA(left))
+		fmt.Fprintf(&b, " ETA %s (%s)", now.Add(left).Format(time.TimeOnly), left.Round(time.Second))
 	}
 	if r.Parked > 0 {
 		fmt.Fprintf(&b, " parked %d", r.Parked)
@@ -110,15 +139,18 @@ func (p *progress) line(r api.Run, now time.Time) string {
 	return b.String() + waitingText(r)
 }
 
-func roundETA(d time.Duration) time.Duration { return d.Round(time.Second) }
-
-// bar draws the share done. Without a terminal a bar says nothing.
-func (p *progress) bar(share float64) string {
-	if !p.tty {
-		return "-"
+// fit cuts off what a terminal's row cannot hold: a line that wraps could not be
+// rewritten.
+func (p *progress) fit(s string) string {
+	if r := []rune(s); p.tty && len(r) >= p.width() {
+		return string(r[:max(p.width()-1, 0)])
 	}
-	const width = 24
-	full := int(share * width)
+	return s
+}
+
+// bar draws the share done.
+func (p *progress) bar(share float64, width int) string {
+	full := int(share * float64(width))
 	done, rest := strings.Repeat("█", full), strings.Repeat("░", width-full)
 	if p.color {
 		return "\x1b[32m" + done + "\x1b[0m" + rest
