@@ -48,13 +48,14 @@ func putRange(b *testing.B, db *store.DB, from int) {
 func BenchmarkLinkHeads(b *testing.B) {
 	benchStores(b, func(b *testing.B, db *store.DB) {
 		fillLinks(b, db)
-		ids := make([]string, benchBatch)
+		all := make([]string, benchLinks)
+		for i := range all {
+			all[i] = benchLink(i).RemoteID
+		}
 		b.ReportAllocs()
 		for n := 0; b.Loop(); n++ {
 			from := n * benchBatch % benchLinks
-			for i := range ids {
-				ids[i] = fmt.Sprintf("remote-%08d", from+i)
-			}
+			ids := all[from : from+benchBatch]
 			if err := db.Read(b.Context(), func(ctx context.Context, tx *store.Tx) error {
 				heads, err := tx.LinkHeads(ctx, 1, ids)
 				if len(heads) != len(ids) {

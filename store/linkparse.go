@@ -4,14 +4,13 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 var errHeads = errors.New("the list of links cannot be read")
 
 // parseHeads reads "n id hash state length key" of each link, separated by
 // spaces: n is the place of its remote id in ids, from 1, and length the
-// number of characters of key, which may hold anything. The keys share text's
+// number of bytes of key, which may hold anything. The keys share text's
 // memory.
 func parseHeads(text string, ids []string) ([]LinkHead, error) {
 	out := make([]LinkHead, 0, len(ids))
@@ -28,26 +27,12 @@ func parseHeads(text string, ids []string) ([]LinkHead, error) {
 			}
 			numbers[i], text = n, rest
 		}
-		at, size := numbers[0]-1, prefixLen(text, numbers[4])
-		if at < 0 || at >= int64(len(ids)) || size < 0 {
+		at, size := numbers[0]-1, numbers[4]
+		if at < 0 || at >= int64(len(ids)) || size < 0 || size > int64(len(text)) {
 			return nil, errHeads
 		}
 		out = append(out, LinkHead{RemoteID: ids[at], ID: numbers[1], Hash: numbers[2], State: LinkState(numbers[3]), LocalKey: text[:size]}) // #nosec G115 -- a smallint
 		text = strings.TrimPrefix(text[size:], " ")
 	}
 	return out, nil
-}
-
-// prefixLen is the number of bytes of the first n characters, -1 when there
-// are fewer.
-func prefixLen(s string, n int64) int {
-	size := 0
-	for range n {
-		if size >= len(s) {
-			return -1
-		}
-		_, w := utf8.DecodeRuneInString(s[size:])
-		size += w
-	}
-	return size
 }

@@ -8,7 +8,7 @@ import (
 func TestParseHeads(t *testing.T) {
 	t.Parallel()
 	ids := []string{"a", "b", "c"}
-	got, err := parseHeads("1 10 -5 0 3 x y 3 9223372036854775807 -9223372036854775808 2 0  2 7 8 1 4 é 日\n", ids)
+	got, err := parseHeads("1 10 -5 0 3 x y 3 9223372036854775807 -9223372036854775808 2 0  2 7 8 1 7 é 日\n", ids)
 	want := []LinkHead{
 		{RemoteID: "a", ID: 10, Hash: -5, LocalKey: "x y"},
 		{RemoteID: "c", ID: 9223372036854775807, Hash: -9223372036854775808, State: RemoteDeleted + 1},

@@ -105,7 +105,7 @@ const byID = " FROM unnest(?::text[]) WITH ORDINALITY AS u(r, n) CROSS JOIN LATE
 // would cost the driver eight allocations.
 func (tx *Tx) linkHeadsPostgres(ctx context.Context, connectorID int64, ids []string) ([]LinkHead, error) {
 	var text string
-	err := tx.row(ctx, "SELECT coalesce(string_agg(concat_ws(' ', u.n, l.id, l.hash, l.state, length(l.local_key), l.local_key), ' '), '')"+byID+") l",
+	err := tx.row(ctx, "SELECT coalesce(string_agg(concat_ws(' ', u.n, l.id, l.hash, l.state, octet_length(convert_to(l.local_key, 'UTF8')), l.local_key), ' '), '')"+byID+") l",
 		pq.StringArray(ids), connectorID).Scan(&text)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/clock"
+	"golang.org/x/sync/semaphore"
 )
 
 // Dialect is the kind of database.
@@ -60,9 +61,10 @@ type Config struct {
 // DB is an open store. It is safe for concurrent use.
 type DB struct {
 	dialect  Dialect
-	write    *sqlx.DB // SQLite: one connection; nil when read-only
-	read     *sqlx.DB // PostgreSQL: the same pool as write
-	path     string   // SQLite file
+	write    *sqlx.DB            // SQLite: one connection; nil when read-only
+	read     *sqlx.DB            // PostgreSQL: the same pool as write
+	turn     *semaphore.Weighted // SQLite: who writes, first come, first served
+	path     string              // SQLite file
 	readOnly bool
 	clock    clock.Clock
 	log      *zap.Logger
@@ -72,7 +74,7 @@ type DB struct {
 // Open connects to the database and proves that it answers. It changes nothing
 // there; see Migrate and CheckSchema. Errors never show the password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	db := &DB{readOnly: cfg.ReadOnly, clock: cfg.Clock, log: cfg.Logger}
+	db := &DB{readOnly: cfg.ReadOnly, turn: semaphore.NewWeighted(1), clock: cfg.Clock, log: cfg.Logger}
 	if db.clock == nil {
 		db.clock = clock.System{}
 	}

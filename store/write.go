@@ -44,7 +44,7 @@ func (db *DB) Write(ctx context.Context, what string, fn func(ctx context.Contex
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		err := db.writeOnce(ctx, fn)
+		err := db.writeOnce(ctx, what, fn)
 		if err == nil {
 			return nil
 		}
@@ -92,12 +92,21 @@ func attempts(err error) int {
 	return maxAttempts
 }
 
-func (db *DB) writeOnce(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+func (db *DB) writeOnce(ctx context.Context, what string, fn func(ctx context.Context, tx *Tx) error) error {
 	if db.dialect == Postgres {
 		return db.transact(ctx, func() (*sqlx.Tx, error) { return db.write.BeginTxx(ctx, nil) }, fn)
 	}
 	// The wait for the one writer ends with ctx; the transaction itself must
 	// not, because a COMMIT that a context interrupts has no known outcome.
+	if err := yield.Point(ctx, "tx.wait "+what); err != nil {
+		return err
+	}
+	// database/sql gives a free connection to any of those who wait: under load
+	// one of them could wait for ever.
+	if err := db.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer db.turn.Release(1)
 	conn, err := db.write.Connx(ctx)
 	if err != nil {
 		return err
