@@ -222,6 +222,7 @@ func TestRedirects(t *testing.T) {
 		{"another port", 302, other.URL + "/y", false},
 		{"another port, 307", 307, other.URL + "/y", false},
 		{"https", 301, "https://127.0.0.1/y", false},
+		{"a credential in the target", 302, "https://evil.example/" + canary, false},
 		{"metadata address", 302, "http://169.254.169.254/latest", false},
 		{"another name of this machine", 302, strings.Replace(other.URL, "127.0.0.1", "localhost", 1) + "/y", false},
 		{"without a scheme", 302, strings.TrimPrefix(other.URL, "http:"), false},
@@ -305,7 +306,7 @@ func TestNoAnswer(t *testing.T) {
 	srv.Handle("/garbage", tt.Raw("this is not HTTP\r\n\r\n"))
 	gone := tt.New(t, nil)
 	gone.Close()
-	quick := func(c *transport.HTTPConfig) { c.Timeout = 150 * time.Millisecond }
+	quick := func(c *transport.HTTPConfig) { c.Timeout = time.Second }
 	tests := []struct {
 		name, base, path, code, text string
 	}{

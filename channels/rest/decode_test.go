@@ -118,6 +118,8 @@ func TestRecordsThatCannotBeUsed(t *testing.T) {
 		{"raw line break", "{\"id\":\"7\",\"a\":\"x\ny\"}", "7", fault.CodeBadRecord},
 		{"NUL in JSON", `{"id":"7","a":{"b":["\u0000"]}}`, "7", fault.CodeBadRecord},
 		{"NUL in the id", `{"id":"7\u0000","a":"x"}`, "", fault.CodeBadRecord},
+		{"raw NUL in the id", "{\"id\":\"7\x008\"}", "", fault.CodeBadRecord},
+		{"deep id", `{"id":` + deep(20000) + `}`, "", codeTooDeep},
 		{"high surrogate alone", `{"id":"7","a":"\ud800"}`, "7", fault.CodeBadRecord},
 		{"low surrogate alone", `{"id":"7","a":"\udc00x"}`, "7", fault.CodeBadRecord},
 		{"surrogate in JSON", `{"id":"7","a":["\ud800"]}`, "7", fault.CodeBadRecord},

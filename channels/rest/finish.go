@@ -80,8 +80,11 @@ func (d *decoder) check(r *record.Record, c byte, id record.Value, large bool) e
 // markErr makes the record unusable when it was repaired.
 func (d *decoder) markErr(r *record.Record, from, to int) {
 	k, _ := slices.BinarySearchFunc(d.marks, from, func(m mark, at int) int { return m.at - at })
-	if k == len(d.marks) || d.marks[k].at >= to || r.Err != nil && fault.CodeOf(r.Err) != codeMissingID {
+	if k == len(d.marks) || d.marks[k].at >= to {
 		return
+	}
+	if strings.IndexByte(r.ID, replaced) >= 0 {
+		r.ID = ""
 	}
 	code := fault.CodeBadRecord
 	if d.marks[k].flaw == flawDepth {

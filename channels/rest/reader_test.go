@@ -107,7 +107,7 @@ func TestListingThatDoesNotMoveOn(t *testing.T) {
 		{"a long way into a circle", cursorList, func(n int, _ url.Values) string {
 			token := n
 			if n > 20 {
-				token = 20 + n%7
+				token = 20 + (n+1)%7
 			}
 			return fmt.Sprintf(`{"next":"t%d","items":[{"id":%d}]}`, token, n)
 		}, 80},
@@ -472,7 +472,7 @@ func TestPositionOfOtherSettings(t *testing.T) {
 // timeoutFor is short only where a test waits for it.
 func timeoutFor(name string) string {
 	if name == "slow" {
-		return "300ms"
+		return "1s"
 	}
 	return "20s"
 }

@@ -75,6 +75,9 @@ func blank(b []byte) {
 	b[0], b[1] = '"', '"'
 }
 
+// replaced stands for a raw control character: DEL, which is allowed in a text.
+const replaced = 0x7f
+
 // repairText gives the place of the closing quote of the text at i.
 func repairText(body []byte, i int, quiet bool, marks *[]mark) int {
 	for i++; i < len(body) && body[i] != '"'; i++ {
@@ -82,7 +85,7 @@ func repairText(body []byte, i int, quiet bool, marks *[]mark) int {
 		case c == '\\':
 			i++
 		case c < ' ':
-			body[i] = ' '
+			body[i] = replaced
 			if f := flawControl; !quiet {
 				if c == 0 {
 					f = flawNUL
