@@ -90,12 +90,19 @@ func (a *apply) insertNamed(ctx context.Context, lo, hi int) error {
 	}
 	q := "WITH ins AS (" + a.insertSQL() + a.b.onConflict() + " RETURNING " + strings.Join(ret, ", ") + ") SELECT s.n, (SELECT count(*) FROM ins), " +
 		strings.Join(text, ", ") + " FROM " + a.from() + " LEFT JOIN ins t ON " + a.insertedJoin() + " WHERE " + inRange
+	// Both sides of this join are the whole batch, which the planner cannot know.
+	if err := a.exec(ctx, "SET LOCAL enable_nestloop = off"); err != nil {
+		return err
+	}
 	call, err := a.execute(ctx, q, lo, hi, nil)
 	if err != nil {
 		return err
 	}
 	came, found, err := a.takeInserted(ctx, call)
 	if err != nil {
+		return err
+	}
+	if err := a.exec(ctx, "SET LOCAL enable_nestloop TO DEFAULT"); err != nil {
 		return err
 	}
 	if came != found { // a trigger gave rows another key

@@ -19,9 +19,7 @@ func itoa(i int64) string { return strconv.FormatInt(i, 10) }
 func (a *apply) startPostgres(ctx context.Context) error {
 	inserts := a.bounds[classes] > a.bounds[classInsertNew]
 	updates := a.bounds[classUpdateNew+1] > a.bounds[classUpdateOld]
-	// Short statements that run once gain nothing from being compiled, and a
-	// plan that was forced (see byKey) looks costly enough for it.
-	q := "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL jit = off"
+	q := "SET CONSTRAINTS ALL IMMEDIATE; " + planning
 	if inserts || updates || a.bounds[classDelete+1] > 0 {
 		q += "; LOCK TABLE ONLY " + a.b.t.sql() + " IN ROW EXCLUSIVE MODE"
 	}
@@ -211,12 +209,6 @@ func (a *apply) changeRows(ctx context.Context, lo, hi int) error {
 	if dl >= dh && ul >= uh {
 		return nil
 	}
-	guided := !a.onUpd.any
-	if guided {
-		if err := a.exec(ctx, byKey); err != nil {
-			return err
-		}
-	}
 	if dl < dh {
 		lock, q := " FOR UPDATE OF t", "DELETE FROM "+a.b.t.sql()+" AS t USING "+a.from()
 		if a.b.deleted >= 0 {
@@ -227,22 +219,18 @@ func (a *apply) changeRows(ctx context.Context, lo, hi int) error {
 		}
 	}
 	if ul < uh {
-		if err := a.judged(ctx, noKeyLock, a.updateSQL(), ul, uh); err != nil {
-			return err
-		}
-	}
-	if guided {
-		return a.exec(ctx, byChoice)
+		return a.judged(ctx, noKeyLock, a.updateSQL(), ul, uh)
 	}
 	return nil
 }
 
-// A temporary table has no statistics, so the planner may prefer to read a
-// whole big table over 2,000 look-ups by key. Where no trigger of the user's
-// would run under it, the choice is made for it.
+// A temporary table has no statistics, so the planner takes a range of it for a
+// few lines and looks rows up by key, as it should: but only while it plans
+// anew each time, for a plan made when the table was empty would read the whole
+// of it again and again while it grows. Compiling such short statements costs
+// more than running them.
 const (
-	byKey     = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
-	byChoice  = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT; SET LOCAL enable_seqscan TO DEFAULT"
+	planning  = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off"
 	noKeyLock = " FOR NO KEY UPDATE OF t"
 )
 
@@ -337,9 +325,6 @@ func (a *apply) linkRange(ctx context.Context, fresh bool, lo, hi int) error {
 		_, err := a.count(ctx, store.LinkInsertFromStage("pg_temp."+a.stage, where), lo, hi, skip)
 		return err
 	}
-	if err := a.exec(ctx, byKey); err != nil {
-		return err
-	}
 	n, err := a.count(ctx, store.LinkUpdateFromStage("pg_temp."+a.stage, where), lo, hi, skip)
 	if err != nil {
 		return err
@@ -347,7 +332,7 @@ func (a *apply) linkRange(ctx context.Context, fresh bool, lo, hi int) error {
 	if n != want {
 		return errLinkGone
 	}
-	return a.exec(ctx, byChoice)
+	return nil
 }
 
 // readBack reads the rows whose stored values may differ from what was written,
