@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -81,7 +82,27 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 func (b *bench) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return errors.Join(testenv.Down(ctx), os.RemoveAll(b.dir))
+	return errors.Join(b.keepLog(), testenv.Down(ctx), os.RemoveAll(b.dir))
+}
+
+// keepLog copies the log of the private PostgreSQL, with the plans in it.
+func (b *bench) keepLog() error {
+	if b.explain == 0 {
+		return nil
+	}
+	state, err := os.ReadFile(filepath.Join(b.dir, "servers", "postgres.json"))
+	if err != nil {
+		return err
+	}
+	var server struct{ Dir string }
+	if err := json.Unmarshal(state, &server); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(server.Dir, "log"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.out, "postgres.log"), text, 0o600)
 }
 
 // measureAll runs all rounds.

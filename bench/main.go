@@ -32,6 +32,7 @@ type options struct {
 	databases     string
 	tandem        string
 	idealOnly     bool
+	explain       time.Duration
 	out           string
 }
 
@@ -84,6 +85,7 @@ func runBench(ctx context.Context, args []string) (err error) {
 	f.StringVar(&o.databases, "databases", "postgres,sqlite", "which to measure")
 	f.StringVar(&o.tandem, "tandem", "", "`program` to measure; built when not given")
 	f.BoolVar(&o.idealOnly, "ideal-only", false, "measure the hand-written loops alone")
+	f.DurationVar(&o.explain, "explain", 0, "keep PostgreSQL's plans of statements that take longer in postgres.log of the folder")
 	f.StringVar(&o.out, "out", filepath.Join("bench", "out"), "`folder` for bench.json")
 	_ = f.Parse(args) // exits by itself
 

@@ -28,6 +28,13 @@ type target struct {
 	drop       func(context.Context) error
 }
 
+// explainSettings makes every later connection log the plans of slow statements.
+const explainSettings = `DO $$ BEGIN
+	EXECUTE format('ALTER DATABASE %%I SET session_preload_libraries = auto_explain', current_database());
+	EXECUTE format('ALTER DATABASE %%I SET auto_explain.log_min_duration = %d', current_database());
+	EXECUTE format('ALTER DATABASE %%I SET auto_explain.log_analyze = on', current_database());
+END $$`
+
 // newTarget makes the tables that the program finds when it starts.
 func (b *bench) newTarget(ctx context.Context, key rowKey) (*target, error) {
 	dir, err := os.MkdirTemp(b.dir, "target-")
@@ -56,6 +63,9 @@ func (b *bench) newTarget(ctx context.Context, key rowKey) (*target, error) {
 	}
 	if key.Database == postgresDB {
 		statements = append(statements, "CHECKPOINT") // nobody pays for the one before
+	}
+	if key.Database == postgresDB && b.explain > 0 {
+		statements = append(statements, fmt.Sprintf(explainSettings, b.explain.Milliseconds()))
 	}
 	for _, s := range statements {
 		if _, err := t.db.ExecContext(ctx, s); err != nil {
