@@ -179,7 +179,14 @@ func TestHostileTextsAreRefused(t *testing.T) {
 	for i := 1; i < 30; i++ {
 		fmt.Fprintf(&merges, "m%d: &m%d {<<: [*m%d, *m%d]}\n", i, i, i-1, i-1)
 	}
+	// One long text, repeated by alias until its copies would fill the memory.
+	long := "a: &a \"" + strings.Repeat("x", 400_000) + "\"\nchannels: [{transport: {k: [" + strings.Repeat("*a ,", 100_000) + "]}}]"
+	key := strings.Repeat("k", 300) + ": [" + strings.Repeat("x,", 100_000) + "]"
+	problems := "channels: [{transport: {k: &v [" + strings.Repeat("${GONE},", 50_000) + "]}}]"
 	tests := map[string]struct{ text, want string }{
+		"texts that multiply":   {long, "nests or repeats more than"},
+		"a long key":            {key, "a key is longer than 200 bytes"},
+		"endless problems":      {problems, "and more problems than are listed"},
 		"aliases that multiply": {bomb.String(), "nests or repeats more than"},
 		"merges that multiply":  {merges.String(), "nests or repeats more than"},
 		"deep":                  {"channels: " + strings.Repeat("[", 100) + strings.Repeat("]", 100), "nests or repeats more than"},

@@ -28,7 +28,12 @@ func hideBraces(s string) string {
 }
 
 // showBraces undoes hideBraces.
-func showBraces(s string) string { return marks.Replace(s) }
+func showBraces(s string) string {
+	if !strings.ContainsRune(s, openMark) {
+		return s
+	}
+	return marks.Replace(s)
+}
 
 // expand fills in ${NAME}; $${ is a plain ${. It reports whether any text came
 // from the environment and, with a problem at n, whether all went well.

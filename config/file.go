@@ -35,6 +35,7 @@ type places struct {
 	at      map[string]place
 	faulty  map[string]bool // fields with a problem already
 	secrets []string        // texts that no message may hold
+	hidden  map[string]bool // the same, to keep each once
 }
 
 // place is a position in the file or the name of a variable.

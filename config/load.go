@@ -69,7 +69,7 @@ func reason(err error) string {
 func Parse(name string, data []byte, env func(string) (string, bool)) (*File, Problems) {
 	d := &decoder{file: Default(), name: name, env: env}
 	d.file.Path = name
-	d.file.places = places{at: map[string]place{}, faulty: map[string]bool{}}
+	d.file.places = places{at: map[string]place{}, faulty: map[string]bool{}, hidden: map[string]bool{}}
 	if root := d.tree(data); root != nil {
 		d.top(root)
 	}

@@ -15,9 +15,14 @@ import (
 // Bounds of a configuration's tree, far above any real one. They make aliases
 // that multiply harmless.
 const (
-	maxNodes = 200_000
-	maxDepth = 50
+	maxNodes = 200_000 // a scalar counts twice: when it is met and when it is filled in
+	maxDepth = 30
+	maxBytes = 32 << 20 // of values and paths together, aliases written out
+	maxKey   = 200      // of one key, in bytes
 )
+
+// maxProblems bounds how many problems are listed.
+const maxProblems = 1000
 
 type kind uint8
 
@@ -65,12 +70,19 @@ type decoder struct {
 	env      func(string) (string, bool)
 	problems Problems
 	nodes    int
+	bytes    int
 	full     bool // the bounds were passed; said once
 }
 
 // report adds a problem at a place.
 func (d *decoder) report(line, column int, field, message, fix string) {
 	d.file.faulty[field] = true
+	if len(d.problems) >= maxProblems {
+		return
+	}
+	if len(d.problems) == maxProblems-1 {
+		message, fix = "and more problems than are listed", "mend these first"
+	}
 	d.problems = append(d.problems, Problem{File: d.name, Line: line, Column: column, Field: field, Message: message, Fix: fix})
 }
 
@@ -186,7 +198,8 @@ func (d *decoder) convert(y *yaml.Node, path string, depth int, open []*yaml.Nod
 // beyond counts a step and reports, once, that the tree passes its bounds.
 func (d *decoder) beyond(n *node, depth int) bool {
 	d.nodes++
-	if d.nodes <= maxNodes && depth <= maxDepth {
+	d.bytes += len(n.path) + len(n.text)
+	if d.nodes <= maxNodes && d.bytes <= maxBytes && depth <= maxDepth {
 		return false
 	}
 	if !d.full {
@@ -227,6 +240,9 @@ func (d *decoder) convertScalar(y *yaml.Node, n *node) bool {
 		return false
 	}
 	n.text, n.variable, n.secret = text, from, from || secretPath(n.path)
+	if d.beyond(n, 0) {
+		return false
+	}
 	if n.variable && !n.quoted {
 		n.tag = "" // what it looks like is decided where it is used
 	}
@@ -247,7 +263,8 @@ func (d *decoder) hide(path, text string) {
 			text = ""
 		}
 	}
-	if text != "" {
+	if text != "" && !d.file.hidden[text] {
+		d.file.hidden[text] = true
 		d.file.secrets = append(d.file.secrets, text)
 	}
 }
@@ -268,6 +285,10 @@ func (d *decoder) convertObject(y *yaml.Node, n *node, depth int, open []*yaml.N
 			continue
 		}
 		name := showBraces(key.Value)
+		if len(name) > maxKey {
+			d.report(key.Line, key.Column, n.path, fmt.Sprintf("a key is longer than %d bytes", maxKey), "shorten it")
+			continue
+		}
 		path := join(n.path, name)
 		if before := first[name]; before != nil {
 			d.report(key.Line, key.Column, path, fmt.Sprintf("is given twice, first in line %d", before.Line), "keep one of them")
@@ -314,7 +335,7 @@ func (d *decoder) mergeObject(src *yaml.Node, n *node, taken map[string]*yaml.No
 			continue
 		}
 		name := showBraces(key.Value)
-		if key.Kind != yaml.ScalarNode || taken[name] != nil {
+		if key.Kind != yaml.ScalarNode || taken[name] != nil || len(name) > maxKey {
 			continue
 		}
 		taken[name] = key
