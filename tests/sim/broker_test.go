@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/messages"
 )
 
@@ -118,6 +119,9 @@ func (l *line) Run(ctx context.Context, hs ...messages.Handler) error {
 
 func (l *line) consume(ctx, hctx context.Context, h messages.Handler) {
 	for {
+		if yield.Point(hctx, "message.take "+h.Queue) != nil {
+			return
+		}
 		d, ok, wake := l.net.take(h.Queue)
 		if !ok {
 			select {

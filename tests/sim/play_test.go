@@ -10,7 +10,7 @@ import (
 )
 
 // playSteps is how many effects are scheduled before the faults end.
-const playSteps = 350
+const playSteps = 450
 
 // run plays the faulty part of the history.
 func (w *world) run(interfere func(*world, string)) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/sync/record"
 )
 
@@ -150,7 +151,10 @@ func (c simConnector) Reader(_ context.Context, req channels.ReadRequest) (chann
 	return rd, nil
 }
 
-func (c simConnector) Get(_ context.Context, fields, ids []string) ([]record.Record, error) {
+func (c simConnector) Get(ctx context.Context, fields, ids []string) ([]record.Record, error) {
+	if err := yield.Point(ctx, "remote.answer"); err != nil {
+		return nil, err
+	}
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	if err := c.r.trouble(); err != nil {
@@ -198,6 +202,9 @@ func (rd *simReader) ReadPage(ctx context.Context) (channels.Page, error) {
 	case <-time.After(5 * time.Millisecond):
 	case <-ctx.Done():
 		return channels.Page{}, ctx.Err()
+	}
+	if err := yield.Point(ctx, "remote.answer"); err != nil {
+		return channels.Page{}, err
 	}
 	r := rd.r
 	r.mu.Lock()

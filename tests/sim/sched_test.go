@@ -104,7 +104,7 @@ func (s *scheduler) note(format string, args ...any) {
 	fmt.Fprintf(h, "%x %s", s.hash, line)
 	s.hash = h.Sum64()
 	s.trace = append(s.trace, fmt.Sprintf("%s %s", time.Now().UTC().Format("15:04:05.000"), line))
-	if len(s.trace) > 400 {
+	if len(s.trace) > 4000 {
 		s.trace = s.trace[len(s.trace)-300:]
 	}
 }
