@@ -5,6 +5,7 @@ package embedded
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -217,11 +218,11 @@ func (b *Broker) queue(name string) *queue {
 func (b *Broker) keep(name string, m messages.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	kept := append(b.letters[name], m)
-	if len(kept) > keptLetters {
-		kept = append(kept[:0:0], kept[len(kept)-keptLetters:]...)
+	kept := b.letters[name]
+	if len(kept) == keptLetters {
+		kept = slices.Delete(kept, 0, 1)
 	}
-	b.letters[name] = kept
+	b.letters[name] = append(kept, m)
 }
 
 // clone makes m independent of the caller's memory and gives it an id.

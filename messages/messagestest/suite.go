@@ -203,8 +203,8 @@ func testSlots(t *testing.T, open Open) {
 	var inside, most atomic.Int32
 	arrived, leave := make(chan struct{}, 10), make(chan struct{})
 	h := messages.Handler{Queue: messages.QueueSync, Slots: slots, Handle: func(context.Context, messages.Delivery) error {
-		n := inside.Add(1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		for n, m := inside.Add(1), most.Load(); n > m && !most.CompareAndSwap(m, n); {
+			m = most.Load()
 		}
 		arrived <- struct{}{}
 		<-leave
@@ -339,8 +339,8 @@ func testCloseDrains(t *testing.T, open Open) {
 	closed := make(chan error, 1)
 	go func() { closed <- s.Broker.Close() }()
 	select {
-	case <-closed:
-		t.Fatal("Close returned with a message in work")
+	case err := <-closed:
+		t.Fatalf("Close returned %v with a message in work", err)
 	case <-time.After(quiet):
 	}
 	close(leave)

@@ -149,8 +149,7 @@ func drain(ctx, hard context.Context, router *message.Router, c *consumer) error
 	case <-t.C:
 	}
 	c.close()
-	<-ended
-	return consume.ErrStuck()
+	return errors.Join(consume.ErrStuck(), <-ended)
 }
 
 // Ready implements messages.Broker: it connects when there is no connection and

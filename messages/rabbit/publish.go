@@ -2,7 +2,6 @@ package rabbit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -183,9 +182,9 @@ func (f *flight) room(ctx context.Context) error {
 	case f.s.tokens <- struct{}{}:
 		return nil
 	case <-f.s.stale:
-		return lostError(f.op, errStale)
+		return lostError(f.op, f.s.why())
 	case <-f.s.gone:
-		return lostError(f.op, amqp.ErrClosed)
+		return lostError(f.op, f.s.why())
 	case <-ctx.Done():
 		return f.s.expired(f.op, ctx.Err())
 	}
@@ -226,14 +225,17 @@ func (s *session) await(ctx context.Context, op string, confirm *amqp.DeferredCo
 		select {
 		case <-confirm.Done():
 		case <-s.gone:
-			return lostError(op, amqp.ErrClosed)
+			return lostError(op, s.why())
 		case <-ctx.Done():
 			return s.expired(op, ctx.Err())
 		}
 	}
 	if !confirm.Acked() && s.ch.IsClosed() { // amqp091 settles what is open when a channel ends
-		s.retire()
-		return lostError(op, amqp.ErrClosed)
+		select {
+		case <-s.stale: // the watcher has heard why
+		case <-ctx.Done():
+		}
+		return lostError(op, s.why())
 	}
 	return nil
 }
@@ -261,8 +263,6 @@ func (s *session) expired(op string, cause error) error {
 	}
 	return lostError(op, fmt.Errorf("no confirm: %w", cause))
 }
-
-var errStale = errors.New("the connection was given up after an error")
 
 func lostError(op string, cause error) error {
 	return fault.New(fault.Retryable, fault.CodeUnreachable, op, "whether RabbitMQ has the messages is unknown: %w", cause)

@@ -52,8 +52,9 @@ func TestExchangeDeleted(t *testing.T) {
 	b := opened(t, rabbit.Config{URL: url})
 	check(t, b.Ready(t.Context()))
 	check(t, dial(t, url).ExchangeDelete(messages.Exchange, false, false))
-	if err := b.Publish(t.Context(), job("lost")); fault.Of(err) != fault.Retryable {
-		t.Errorf("got %v, want a retryable error", err)
+	err := b.Publish(t.Context(), job("lost"))
+	if fault.Of(err) != fault.Retryable || !strings.Contains(err.Error(), "no exchange 'tandem'") {
+		t.Errorf("got %v, want a retryable error with the broker's words", err)
 	}
 	check(t, b.Publish(t.Context(), job("healed")))
 	if got := letters(t, url, messages.QueueSync); len(got) != 1 || got[0].Body != "healed" {

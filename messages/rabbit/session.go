@@ -29,6 +29,7 @@ type session struct {
 	reason   string        // why the broker blocks publishers
 	open     chan struct{} // closed while it does not
 	held     bool          // the broker blocked publishers at some time
+	cause    error         // why the channel or the connection ended
 }
 
 // openSession connects, declares the topology and prepares the channel, all
@@ -99,8 +100,7 @@ func (s *session) prepare(window int) error {
 	s.returns = ch.NotifyReturn(make(chan amqp.Return, window))
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	s.watcher.Go(func() {
-		<-closed
-		s.retire() // a channel error: the next publish starts afresh
+		s.failed(<-closed) // the next publish starts afresh
 	})
 	return ch.Confirm(false)
 }
@@ -118,7 +118,7 @@ func (s *session) watch(blocked <-chan amqp.Blocking, ended <-chan *amqp.Error) 
 		}
 		s.mu.Unlock()
 	}
-	<-ended
+	s.failed(<-ended)
 	close(s.gone)
 }
 
@@ -138,6 +138,23 @@ func (s *session) retire() {
 		s.isStale = true
 		close(s.stale)
 	}
+}
+
+// failed notes why the channel or the connection ended; nil is our own doing.
+func (s *session) failed(why *amqp.Error) {
+	s.mu.Lock()
+	if s.cause == nil && why != nil {
+		s.cause = why
+	}
+	s.mu.Unlock()
+	s.retire()
+}
+
+// why gives the cause of the end, if the broker or the network gave one.
+func (s *session) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return firstOf(s.cause, amqp.ErrClosed)
 }
 
 // dead says that the session must be replaced.
