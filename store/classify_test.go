@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/testenv"
@@ -19,7 +20,7 @@ import (
 
 func TestClassify(t *testing.T) {
 	t.Parallel()
-	state := func(code string) error { return fmt.Errorf("x: %w", &pq.Error{Code: pq.ErrorCode(code), Message: "m"}) }
+	state := func(code string) error { return fmt.Errorf("x: %w", &pq.Error{Code: pqerror.Code(code), Message: "m"}) }
 	plan := &pq.Error{Code: "0A000", Message: "cached plan must not change result type"}
 	op := &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}
 	for _, c := range []struct {

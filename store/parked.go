@@ -3,11 +3,10 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
-
-	"database/sql"
 
 	"github.com/tandem-sync/tandem/fault"
 )

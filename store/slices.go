@@ -18,8 +18,10 @@ func scanSlice(row scanner) (Slice, error) {
 	var position jsonText
 	var total sql.NullInt64
 	var notBefore, queued, updated nullTime
-	err := row.Scan(append([]any{&s.ID, &s.RunID, &s.ChannelID, &s.ConnectorID, &s.Connector, &s.Shard, &s.Ord, &s.State, &position,
-		&s.BatchNo, &total, &notBefore, &s.WaitReason, &queued, &s.Attempts, &updated}, s.Counters.fields()...)...)
+	err := row.Scan(append([]any{
+		&s.ID, &s.RunID, &s.ChannelID, &s.ConnectorID, &s.Connector, &s.Shard, &s.Ord, &s.State, &position,
+		&s.BatchNo, &total, &notBefore, &s.WaitReason, &queued, &s.Attempts, &updated,
+	}, s.Counters.fields()...)...)
 	s.Position, s.NotBefore, s.QueuedAt, s.UpdatedAt = position.raw, notBefore.t, queued.t, updated.value()
 	if total.Valid {
 		s.Total = &total.Int64

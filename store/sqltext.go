@@ -71,7 +71,7 @@ func (tx *Tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 
 // row runs a query for one row.
 func (tx *Tx) row(ctx context.Context, q string, args ...any) *sql.Row {
-	return tx.Tx.QueryRowContext(ctx, tx.sql(q), args...)
+	return tx.QueryRowContext(ctx, tx.sql(q), args...)
 }
 
 // each runs a query and calls scan for every row.

@@ -122,8 +122,10 @@ func testParked(t *testing.T, db *store.DB) {
 	h := newHouse(t, db)
 	next := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	items := []store.Parked{
-		{Kind: store.ParkedRecord, ChannelID: h.channel, Channel: "crm", ConnectorID: h.contacts, Connector: "contacts", RunID: 5, LocalID: "l", RemoteID: "r1",
-			Reason: "bad_value", Message: "no", NextAt: &next, Payload: json.RawMessage(`{"a": 1}`)},
+		{
+			Kind: store.ParkedRecord, ChannelID: h.channel, Channel: "crm", ConnectorID: h.contacts, Connector: "contacts", RunID: 5, LocalID: "l", RemoteID: "r1",
+			Reason: "bad_value", Message: "no", NextAt: &next, Payload: json.RawMessage(`{"a": 1}`),
+		},
 		{Kind: store.ParkedMessage, Channel: "unknown", Reason: "unknown_channel"},
 		{Kind: store.ParkedMassDelete, ChannelID: h.channel, ConnectorID: h.contacts, Reason: "guard"},
 	}

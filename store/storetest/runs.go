@@ -315,8 +315,10 @@ func testRunChanges(t *testing.T, db *store.DB) {
 	h := newHouse(t, db)
 	a, b := h.plan(t, store.Spec{Flags: store.Flags{DryRun: true}}), h.plan(t, store.Spec{})
 	line := func(id string) store.Change {
-		return store.Change{Connector: "contacts", Side: "local", Op: "update", LocalID: id, RemoteID: "r" + id,
-			Fields: []store.FieldChange{{Field: "email", Old: json.RawMessage("null"), New: json.RawMessage(`"x\u0001<"`), Winner: "right", Reason: "only_side"}}}
+		return store.Change{
+			Connector: "contacts", Side: "local", Op: "update", LocalID: id, RemoteID: "r" + id,
+			Fields: []store.FieldChange{{Field: "email", Old: json.RawMessage("null"), New: json.RawMessage(`"x\u0001<"`), Winner: "right", Reason: "only_side"}},
+		}
 	}
 	write(t, db, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.AddChanges(ctx, a.ID, []store.Change{line("1"), line("2"), line("3")}); err != nil {

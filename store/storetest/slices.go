@@ -28,8 +28,10 @@ func testSliceCommit(t *testing.T, db *store.DB) {
 	h := newHouse(t, db)
 	run, list := h.started(t)
 	total := int64(100)
-	step := store.SliceStep{SliceID: list[0].ID, Expected: 0, Next: 1, Position: json.RawMessage(`{"page": 2}`), Total: &total,
-		Add: store.Counters{Read: 9, Created: 1, Updated: 2, Deleted: 3, Unchanged: 4, Skipped: 5, Conflicts: 6, Parked: 7, Pushed: 8}}
+	step := store.SliceStep{
+		SliceID: list[0].ID, Expected: 0, Next: 1, Position: json.RawMessage(`{"page": 2}`), Total: &total,
+		Add: store.Counters{Read: 9, Created: 1, Updated: 2, Deleted: 3, Unchanged: 4, Skipped: 5, Conflicts: 6, Parked: 7, Pushed: 8},
+	}
 	if err := commitSlice(t, db, step); err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,7 @@ func testWriteCancelled(t *testing.T, db *store.DB) {
 }
 
 func testReadOnly(t *testing.T, db *store.DB) {
-	err := db.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error { return addOne(ctx, tx) })
+	err := db.Read(t.Context(), addOne)
 	if err == nil {
 		t.Fatal("a read transaction wrote")
 	}
