@@ -154,7 +154,9 @@ func (h *HTTP) tooLarge(r Request, u *url.URL) error {
 }
 
 // statusError classes an answer outside of 200 to 299.
-func (h *HTTP) statusError(r Request, u *url.URL, hr *http.Response, body []byte) error {
+func (h *HTTP) statusError(r Request, u *url.URL, hr *http.Response) error {
+	// The beginning is enough; what breaks off or never ends changes nothing.
+	body, _ := io.ReadAll(io.LimitReader(hr.Body, 16<<10))
 	class, code, hint := classify(hr.StatusCode)
 	e := h.errorf(class, code, r, u, "%s%s", statusText(hr.StatusCode), h.excerpt(body))
 	if hint != "" {
@@ -238,7 +240,7 @@ func (h *HTTP) excerpt(body []byte) string {
 		return ""
 	}
 	// Masked before it is cut, so that no half of a secret stays.
-	return ": " + short(h.mask.Text(string(body[:min(len(body), 16<<10)])))
+	return ": " + short(h.mask.Text(string(body)))
 }
 
 // short gives at most 200 printable characters.

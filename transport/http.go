@@ -268,15 +268,15 @@ func (h *HTTP) once(ctx context.Context, r Request, u *url.URL) (*Response, *url
 		next, err := h.redirect(r, u, hr)
 		return nil, next, err
 	}
+	if hr.StatusCode < 200 || hr.StatusCode > 299 {
+		return nil, nil, h.statusError(r, u, hr)
+	}
 	body, err := h.readBody(ctx, limited, r, u, hr)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := yield.Point(ctx, "http.after_answer"); err != nil {
 		return nil, nil, err
-	}
-	if hr.StatusCode < 200 || hr.StatusCode > 299 {
-		return nil, nil, h.statusError(r, u, hr, body)
 	}
 	date, _ := http.ParseTime(hr.Header.Get("Date"))
 	return &Response{Status: hr.StatusCode, Header: hr.Header, Body: body, URL: u, Started: started, RemoteNow: date}, nil, nil

@@ -113,6 +113,22 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+func TestStatusCountsWhateverTheBodyDoes(t *testing.T) {
+	t.Parallel()
+	srv := tt.New(t, nil)
+	endless := func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		tt.Endless()(w, r)
+	}
+	srv.Handle("/endless", endless)
+	srv.Handle("/broken", tt.Raw("HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nno"))
+	h := client(t, srv.URL, nil)
+	for _, path := range []string{"/endless", "/broken"} {
+		_, err := get(t, h, path)
+		wantFault(t, err, fault.Permanent, fault.CodeAuth)
+	}
+}
+
 func TestRepeatsWithJitterAndThenSucceeds(t *testing.T) {
 	t.Parallel()
 	srv := tt.New(t, nil)

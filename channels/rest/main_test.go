@@ -1,10 +1,13 @@
 package rest_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -118,4 +121,14 @@ func filled(n int) (*transporttest.Collection, map[string][]record.Value) {
 		now = now.Add(time.Minute)
 	}
 	return c, want
+}
+
+// loopback resolves every name but those of .invalid to this machine.
+type loopback struct{}
+
+func (loopback) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if strings.HasSuffix(host, ".invalid") {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
 }
