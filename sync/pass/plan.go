@@ -183,11 +183,15 @@ func (pl *planner) unchanged(h store.LinkHead) {
 }
 
 // tombstone notes a deletion that the remote reported. It is weighed with all
-// others when the listing has ended. A record that was never linked is none of
-// ours.
+// others when the listing has ended. One for a record that is not linked says
+// nothing new and counts nowhere; where a request named the record, it counts
+// as skipped.
 func (pl *planner) tombstone(it *item) {
-	if it.head == nil || it.head.State != store.Linked || pl.s.targeted() {
+	switch {
+	case pl.s.targeted():
 		pl.skip(it, "deleted")
+		return
+	case it.head == nil || it.head.State != store.Linked:
 		return
 	}
 	pl.p.cands = append(pl.p.cands, store.Candidate{RemoteID: it.rec.ID, LocalKey: it.head.LocalKey})
