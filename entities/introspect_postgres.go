@@ -105,6 +105,11 @@ func (r columnRow) column() column {
 		Name: r.Name, Type: typeOf(c.base, r.TypType == "e", c.array), NotNull: r.NotNull,
 		HasDefault: c.def != "", Generated: r.Generated != "", Native: r.Native,
 	}
+	if c.array {
+		// Rows give and take arrays as JSON, so a mapping need not know the
+		// database's own literals, which the native name would announce.
+		c.Native = "array of " + strings.TrimRight(r.Native, "[]")
+	}
 	if (c.base == "varchar" || c.base == "bpchar") && r.Mod > 4 {
 		c.MaxLen = r.Mod - 4
 	}
