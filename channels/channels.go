@@ -153,3 +153,16 @@ type Getter interface {
 	// is its Record.Err, a failure of the remote as a whole is the error.
 	Get(ctx context.Context, fields []string, ids []string) ([]record.Record, error)
 }
+
+// Stage is one step of reaching a remote, as `tandem channels test` shows it.
+type Stage struct {
+	Name    string // "name", "connect", "tls"
+	Message string // what was found, when Err is nil
+	Err     error
+}
+
+// Stager is implemented by channels that can say which step of reaching the
+// remote fails. Stages stops after the first failure.
+type Stager interface {
+	Stages(ctx context.Context) []Stage
+}

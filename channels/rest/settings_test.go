@@ -61,9 +61,11 @@ func bySchema(tb testing.TB, schema *jsonschema.Schema, s channels.Settings) err
 func TestGoodSettings(t *testing.T) {
 	t.Parallel()
 	schema := compiledSchema(t)
-	remotes := []string{wholeRemote, `{"list":{"path":"x"}}`, `{"list":{"path":"/x","since":{"format":"unix"}},"deleted":{"field":"a.b"}}`,
+	remotes := []string{
+		wholeRemote, `{"list":{"path":"x"}}`, `{"list":{"path":"/x","since":{"format":"unix"}},"deleted":{"field":"a.b"}}`,
 		`{"list":{"path":"/x","records":"v","page":{"by":"cursor","token_at":"p.next","param":"after"}}}`,
-		`{"list":{"path":"/x","query":{"p":"{page}"},"page":{"by":"page"}},"id":"$key"}`}
+		`{"list":{"path":"/x","query":{"p":"{page}"},"page":{"by":"page"}},"id":"$key"}`,
+	}
 	for _, list := range kinds {
 		remotes = append(remotes, `{"list":`+list+`}`)
 	}
