@@ -196,7 +196,9 @@ func (w *demoWorld) serveRemote(ctx context.Context) (url string, err error) {
 	go func() { done <- srv.Serve(l) }()
 	w.later(func() error {
 		err := srv.Close()
-		<-done // ErrServerClosed
+		if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
 		return err
 	})
 	return "http://" + l.Addr().String(), nil

@@ -48,12 +48,18 @@ func (c Contact) Fields() Fields {
 }
 
 var (
-	firstNames = []string{"Ada", "Alan", "Barbara", "Claude", "Dorothy", "Edsger", "Emmy", "Grace", "Hedy", "John",
-		"Katherine", "Leslie", "Margaret", "Niklaus", "Radia", "Sophie", "Tony", "Ursula", "Víctor", "Zoë"}
-	lastNames = []string{"Allen", "Babbage", "Curie", "Dijkstra", "Euler", "Franklin", "Gödel", "Hopper", "Ito",
-		"Johnson", "Kovalevskaya", "Lamport", "Meitner", "Noether", "O'Neil", "Perlman", "Quine", "Ritchie", "Şahin", "Turing"}
-	cities = []string{"Amsterdam", "Berlin", "Brno", "Córdoba", "Genève", "İzmir", "København", "Leeds", "Lyon", "München",
-		"Oslo", "Porto", "Reykjavík", "Tallinn", "Wien", "Zürich"}
+	firstNames = []string{
+		"Ada", "Alan", "Barbara", "Claude", "Dorothy", "Edsger", "Emmy", "Grace", "Hedy", "John",
+		"Katherine", "Leslie", "Margaret", "Niklaus", "Radia", "Sophie", "Tony", "Ursula", "Víctor", "Zoë",
+	}
+	lastNames = []string{
+		"Allen", "Babbage", "Curie", "Dijkstra", "Euler", "Franklin", "Gödel", "Hopper", "Ito",
+		"Johnson", "Kovalevskaya", "Lamport", "Meitner", "Noether", "O'Neil", "Perlman", "Quine", "Ritchie", "Şahin", "Turing",
+	}
+	cities = []string{
+		"Amsterdam", "Berlin", "Brno", "Córdoba", "Genève", "İzmir", "København", "Leeds", "Lyon", "München",
+		"Oslo", "Porto", "Reykjavík", "Tallinn", "Wien", "Zürich",
+	}
 )
 
 // person makes the n-th good contact; the same n and rnd give the same one.
