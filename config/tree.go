@@ -17,7 +17,7 @@ import (
 const (
 	maxNodes = 200_000 // a scalar counts twice: when it is met and when it is filled in
 	maxDepth = 30
-	maxBytes = 32 << 20 // of values and paths together, aliases written out
+	maxBytes = 16 << 20 // of values and paths together, aliases written out
 	maxKey   = 200      // of one key, in bytes
 )
 

@@ -71,7 +71,7 @@ func appendValue(b *strings.Builder, v record.Value) {
 		appendTagged(b, 'b', v.Text)
 	case record.JSON:
 		appendTagged(b, 'j', v.Text)
-	default:
+	case record.Absent:
 		b.WriteByte('0')
 	}
 }

@@ -1,6 +1,9 @@
 package mapping
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Column is what the entity's table says about one column. The zero value is a
 // nullable text column without limits.
@@ -40,14 +43,7 @@ func Types() []Type {
 }
 
 // known reports whether t is a type of the configuration.
-func (t Type) known() bool {
-	switch t {
-	case TypeAuto, TypeText, TypeInteger, TypeDecimal, TypeBoolean, TypeDate, TypeTime,
-		TypeDatetime, TypeEnum, TypeList, TypeJSON:
-		return true
-	}
-	return false
-}
+func (t Type) known() bool { return t == TypeAuto || slices.Contains(Types(), t) }
 
 // textual reports whether values of the type are free text.
 func (t Type) textual() bool { return t == TypeText || t == TypeEnum || t == TypeAuto }

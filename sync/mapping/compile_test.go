@@ -10,8 +10,12 @@ import (
 func TestCompileProblems(t *testing.T) {
 	t.Parallel()
 	cols := []Column{
-		{Name: "a"}, {Name: "n", Type: TypeInteger, Native: "bigint"}, {Name: "gen", Generated: true},
-		{Name: "tags", Native: "text[]"}, {Name: "short", MaxLen: 2}, {Name: "at", Type: TypeDate},
+		{Name: "a"},
+		{Name: "n", Type: TypeInteger, Native: "bigint"},
+		{Name: "gen", Generated: true},
+		{Name: "tags", Native: "text[]"},
+		{Name: "short", MaxLen: 2},
+		{Name: "at", Type: TypeDate},
 	}
 	set := func(change func(*Field)) []Field {
 		return []Field{field("a", "a", change)}

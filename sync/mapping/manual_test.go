@@ -66,8 +66,13 @@ func TestToLocal(t *testing.T) {
 		{"called on null", []Field{field("a", "a", expr(`value ?? "none"`))}, []record.Value{record.NullValue}, []record.Value{record.T("none")}, ""},
 		{"fails on null", []Field{field("a", "a", expr("trim(value)"))}, []record.Value{record.NullValue}, []record.Value{record.NullValue}, ""},
 		{"fails on a value", []Field{field("a", "a", expr("trim(value)"))}, []record.Value{record.N("1")}, nil, "field a: transform"},
-		{"whole record", []Field{field("a", "first", expr(`record.first + " " + record["name.last"]`)), field("b", "name.last")},
-			[]record.Value{record.T("Ada"), record.T("Lovelace")}, []record.Value{record.T("Ada Lovelace"), record.T("Lovelace")}, ""},
+		{
+			"whole record",
+			[]Field{field("a", "first", expr(`record.first + " " + record["name.last"]`)), field("b", "name.last")},
+			[]record.Value{record.T("Ada"), record.T("Lovelace")},
+			[]record.Value{record.T("Ada Lovelace"), record.T("Lovelace")},
+			"",
+		},
 		{"default for absent", []Field{field("a", "a", def(record.T("d")))}, []record.Value{{}}, []record.Value{record.T("d")}, ""},
 		{"default for null", []Field{field("a", "a", def(record.N("5")), typ(TypeInteger))}, []record.Value{record.NullValue}, []record.Value{record.N("5")}, ""},
 		{"default for empty", []Field{field("a", "a", def(record.T("d")))}, []record.Value{record.T("")}, []record.Value{record.T("d")}, ""},
@@ -161,8 +166,14 @@ func TestHashTellsValuesApart(t *testing.T) {
 	other := compile(t, Spec{Fields: []Field{field("a", "a"), field("b", "b", func(f *Field) { f.ToLocalExpr = "value" })}})
 	seen := map[int64][]record.Value{}
 	for _, vals := range [][]record.Value{
-		{{}, {}}, {record.NullValue, {}}, {{}, record.NullValue}, {record.T(""), {}},
-		{record.T("ab"), record.T("c")}, {record.T("a"), record.T("bc")}, {record.T("1"), {}}, {record.N("1"), {}},
+		{{}, {}},
+		{record.NullValue, {}},
+		{{}, record.NullValue},
+		{record.T(""), {}},
+		{record.T("ab"), record.T("c")},
+		{record.T("a"), record.T("bc")},
+		{record.T("1"), {}},
+		{record.N("1"), {}},
 	} {
 		h := m.Hash(vals)
 		if before, twice := seen[h]; twice {
