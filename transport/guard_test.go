@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -122,6 +123,13 @@ func (a *answers) LookupNetIP(context.Context, string, string) ([]netip.Addr, er
 		a.lists = a.lists[1:]
 	}
 	return next, nil
+}
+
+// nowhere knows no name: tests must not depend on the DNS of the machine.
+type nowhere struct{}
+
+func (nowhere) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
 func addrs(texts ...string) []netip.Addr {

@@ -350,7 +350,7 @@ func TestNameThatDoesNotResolve(t *testing.T) {
 	t.Parallel()
 	u := mustURL(t, "https://no-such-host.invalid")
 	h, err := transport.NewHTTP(transport.HTTPConfig{BaseURL: u, Auth: transport.Auth{Kind: transport.AuthQuery, Name: "key", Value: canary}},
-		transport.Guard{}, transport.WithRand(func() float64 { return 0 }))
+		transport.Guard{}, transport.WithRand(func() float64 { return 0 }), transport.WithResolver(nowhere{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestStages(t *testing.T) {
 		{"no TLS there", strings.Replace(plain.URL, "http", "https", 1), "name connect tls!tls", nil},
 		{"refused", gone.URL, "name connect!unreachable", nil},
 		{"private", "https://private.example", "name connect!network", []transport.Option{private}},
-		{"no such name", "https://no-such-host.invalid", "name!unreachable", nil},
+		{"no such name", "https://no-such-host.invalid", "name!unreachable", []transport.Option{transport.WithResolver(nowhere{})}},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
