@@ -179,5 +179,5 @@ func repeatable(err error) bool {
 		return true
 	}
 	c := sqliteCode(err)
-	return c == sqlite3.SQLITE_BUSY || c == sqlite3.SQLITE_LOCKED || connLost(err)
+	return errors.Is(err, errRepeat) || c == sqlite3.SQLITE_BUSY || c == sqlite3.SQLITE_LOCKED || connLost(err)
 }

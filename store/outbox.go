@@ -28,7 +28,7 @@ func (tx *Tx) TakeOutgoing(ctx context.Context, limit int) ([]Outgoing, error) {
 		err := row.Scan(&m.ID, &m.Key, &body)
 		m.Body = body.raw
 		return m, err
-	}, "DELETE FROM tandem_outbox WHERE id IN (SELECT id FROM tandem_outbox ORDER BY id LIMIT ? @skip) RETURNING id, key, body", limit)
+	}, "DELETE FROM tandem_outbox WHERE id @one(SELECT id FROM tandem_outbox ORDER BY id LIMIT ? @skip@end RETURNING id, key, body", limit)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}

@@ -126,7 +126,7 @@ func (tx *Tx) insertRequest(ctx context.Context, r Request, runID int64) error {
 	if n == 0 {
 		// Another channel's request with this id committed after our look-up:
 		// give everything up, the repetition finds it.
-		return fault.New(fault.Retryable, CodeBusy, "store the request", "request id %q was used at the same moment", r.ExternalID)
+		return fault.New(fault.Retryable, CodeBusy, "store the request", "request id %q was used at the same moment: %w", r.ExternalID, errRepeat)
 	}
 	return nil
 }

@@ -247,8 +247,8 @@ func (tx *Tx) queueRun(ctx context.Context, r Run) error {
 	return tx.AddOutgoing(ctx, runMessage(r, 0, false))
 }
 
-// CancelRun ends a planned run at once and asks one that is under way to stop.
-// Cancelling an ended run does nothing. The channel's row is locked first.
+// CancelRun ends a planned run at once and asks one that is under way to stop:
+// a slice of it that waits for its time is woken, so that it can end. Cancelling an ended run does nothing. The channel's row is locked first.
 func (tx *Tx) CancelRun(ctx context.Context, runID int64) error {
 	run, err := tx.lockRun(ctx, runID)
 	if err != nil || run.Status.Ended() {
@@ -258,8 +258,20 @@ func (tx *Tx) CancelRun(ctx context.Context, runID int64) error {
 		_, err := tx.FinishRun(ctx, runID, StatusCancelled, nil)
 		return err
 	}
-	_, err = tx.exec(ctx, "UPDATE tandem_run SET cancel_requested = ? WHERE id = ?", true, runID)
-	return err
+	if _, err := tx.exec(ctx, "UPDATE tandem_run SET cancel_requested = ? WHERE id = ?", true, runID); err != nil {
+		return err
+	}
+	waiting, err := collect(ctx, tx, scanInt, `UPDATE tandem_slice SET not_before = NULL, wait_reason = '', queued_at = @now
+		WHERE run_id = ? AND state = 'active' AND not_before IS NOT NULL RETURNING id`, runID)
+	if err != nil {
+		return fmt.Errorf("wake run %d: %w", runID, err)
+	}
+	for _, id := range waiting {
+		if err := tx.AddOutgoing(ctx, runMessage(run, id, false)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SetRunWaiting notes why a run does not move and until when, if that is

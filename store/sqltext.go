@@ -21,11 +21,15 @@ import (
 //	@any(?)   a comparison with the elements of a list made by Tx.texts or Tx.ints
 //	@nokey    FOR NO KEY UPDATE on PostgreSQL
 //	@skip     FOR UPDATE SKIP LOCKED on PostgreSQL
+//	@one(…@end a comparison with the rows of a query that PostgreSQL must run once:
+//	          inside IN it may run again and again, with other rows locked each time
 var (
 	postgresMarks = strings.NewReplacer(
 		"@now", "clock_timestamp()",
 		"@in(?)", "(clock_timestamp() + ?::bigint * interval '1 microsecond')",
 		"@any(?)", "= ANY(?)",
+		"@one(", "= ANY(ARRAY(",
+		"@end", "))",
 		"@nokey", "FOR NO KEY UPDATE",
 		"@skipslice", "FOR UPDATE OF s SKIP LOCKED",
 		"@skiprun", "FOR UPDATE OF r SKIP LOCKED",
@@ -33,6 +37,8 @@ var (
 	)
 	sqliteMarks = strings.NewReplacer(
 		"@any(?)", "IN (SELECT value FROM json_each(?))",
+		"@one(", "IN (",
+		"@end", ")",
 		"@nokey", "",
 		"@skipslice", "",
 		"@skiprun", "",

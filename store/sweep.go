@@ -12,14 +12,14 @@ import (
 // one older than idle. Each gets a new message in the outbox of this
 // transaction and counts as asked for now.
 func (tx *Tx) StalledSlices(ctx context.Context, idle time.Duration, limit int) ([]Slice, error) {
-	ids, err := collect(ctx, tx, scanInt, `UPDATE tandem_slice SET queued_at = @now WHERE id IN (
+	ids, err := collect(ctx, tx, scanInt, `UPDATE tandem_slice SET queued_at = @now WHERE id @one(
 		SELECT s.id FROM tandem_slice s JOIN tandem_run r ON r.id = s.run_id
 		WHERE s.state = 'active' AND r.status = 'execution'
 			AND (s.not_before IS NULL OR s.not_before <= @now)
 			AND (s.queued_at IS NULL OR s.queued_at <= @in(?))
 			AND NOT EXISTS (SELECT 1 FROM tandem_lease l WHERE l.channel_id = s.channel_id AND l.connector_id = s.connector_id
 				AND l.direction = r.kind AND l.shard = s.shard AND l.owner <> '' AND l.expires_at > @now)
-		ORDER BY s.id LIMIT ? @skipslice) RETURNING id`, -idle.Microseconds(), limit)
+		ORDER BY s.id LIMIT ? @skipslice@end RETURNING id`, -idle.Microseconds(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("stalled slices: %w", err)
 	}

@@ -82,6 +82,10 @@ func (db *DB) writable(ctx context.Context, what string) error {
 	return nil
 }
 
+// errRepeat marks an error of the store's own that a repetition of the whole
+// transaction cures.
+var errRepeat = errors.New("repeat")
+
 // errBegin marks a transaction that could not be opened.
 var errBegin = errors.New("begin")
 

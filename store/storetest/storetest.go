@@ -25,7 +25,7 @@ func Run(t *testing.T, open func(testing.TB) *store.DB) {
 		{"Connectors", testConnectors},
 		{"Entities", testEntities},
 		{"RequestJoins", testRequestJoins},
-		{"RequestRepeats", testRequestRepeats},
+		{"RequestRepeats", testRequestRepeats}, {"RequestRace", testRequestRace},
 		{"RequestMessages", testRequestMessages},
 		{"RunLife", testRunLife},
 		{"RunOrder", testRunOrder},
