@@ -158,7 +158,9 @@ func TestBadSyncRequests(t *testing.T) {
 	if p.Code != fault.CodeNotFound || !strings.Contains(p.Hint, "contacts, companies") {
 		t.Errorf("problem = %+v", p)
 	}
-	w.problem(http.StatusNotFound, http.MethodPost, "/api/v1/channels/nope/sync", "")
+	if p := w.problem(http.StatusNotFound, http.MethodPost, "/api/v1/channels/nope/sync", ""); p.Detail != `no channel "nope"` {
+		t.Errorf("problem = %+v", p)
+	}
 	var page api.RunPage
 	w.want(http.StatusOK, http.MethodGet, "/api/v1/runs", "", &page)
 	if len(page.Runs) != 0 || w.fleet.kicks.Load() != 0 {

@@ -38,7 +38,7 @@ func (s *Service) Sync(ctx context.Context, channel string, req SyncRequest) (Ru
 // request adds the request that prepare makes and gives the run that serves it.
 func (s *Service) request(ctx context.Context, what string, prepare func(context.Context, *store.Tx) (store.Request, error)) (Run, error) {
 	var out Run
-	err := s.db.Write(ctx, what, func(ctx context.Context, tx *store.Tx) error {
+	err := s.write(ctx, what, func(ctx context.Context, tx *store.Tx) error {
 		req, err := prepare(ctx, tx)
 		if err != nil {
 			return err
@@ -57,6 +57,21 @@ func (s *Service) request(ctx context.Context, what string, prepare func(context
 		s.fleet.Kick()
 	}
 	return out, nil
+}
+
+// write is a transaction of the store that gives back a refusal as it was said,
+// without what the transaction was for.
+func (s *Service) write(ctx context.Context, what string, fn func(context.Context, *store.Tx) error) error {
+	var said error
+	err := s.db.Write(ctx, what, func(ctx context.Context, tx *store.Tx) error {
+		said = fn(ctx, tx)
+		return said
+	})
+	switch fault.CodeOf(said) {
+	case fault.CodeNotFound, fault.CodeConflict, fault.CodeUsage, CodeUnsupported:
+		return said
+	}
+	return err
 }
 
 func checkConnectors(ctx context.Context, tx *store.Tx, c store.Channel, want []string) error {
@@ -238,7 +253,7 @@ func (s *Service) Changes(ctx context.Context, id int64, fn func(store.Change) e
 // CancelRun ends a planned run and asks an executing one to end.
 func (s *Service) CancelRun(ctx context.Context, id int64) (Run, error) {
 	var out Run
-	err := s.db.Write(ctx, "cancel run", func(ctx context.Context, tx *store.Tx) error {
+	err := s.write(ctx, "cancel run", func(ctx context.Context, tx *store.Tx) error {
 		r, err := findRun(ctx, tx, id)
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +20,7 @@ import (
 )
 
 func runCommand(a *app) *cobra.Command {
-	var names string
+	var names, health string
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run the service", Args: cobra.NoArgs,
 		Long: `Runs the service until SIGTERM or Ctrl-C, then lets work under way reach its
@@ -33,23 +32,27 @@ share the work; then "tandem migrate" and "tandem apply" do that.
 
 This version has no scheduler yet: nothing starts by itself. "tandem sync", the
 API or a message starts a run.`,
-		Example: "  tandem run\n  tandem run -c /etc/tandem.yaml --roles worker,relay",
+		Example: "  tandem run\n  tandem run -c /etc/tandem.yaml --roles worker,relay --health 127.0.0.1:8081",
 		RunE: run(func(ctx context.Context, _ []string) error {
 			r, err := parseRoles(names)
 			if err != nil {
 				return err
 			}
-			return a.run(ctx, r)
+			if health != "" && r.web {
+				return usagef("--health is for processes without the role web: the API's address answers /healthz and /readyz, too")
+			}
+			return a.run(ctx, r, health)
 		}),
 	}
 	cmd.Flags().StringVar(&names, "roles", "all", "parts to run in this process: all, or some of worker,scheduler,relay,web")
+	cmd.Flags().StringVar(&health, "health", "", "without the role web: address that answers /healthz and /readyz, such as 127.0.0.1:8081")
 	return cmd
 }
 
 // noScheduler is what run says on start: silence would look like a fault.
 const noScheduler = "nothing starts by itself: this version has no scheduler yet; `tandem sync CHANNEL`, the API or a message starts a run"
 
-func (a *app) run(ctx context.Context, r roles) error {
+func (a *app) run(ctx context.Context, r roles, health string) error {
 	file, err := a.loadChecked()
 	if err != nil {
 		return err
@@ -70,18 +73,22 @@ func (a *app) run(ctx context.Context, r roles) error {
 		return err
 	}
 	e.roles = r
-	return errors.Join(a.serveEngine(ctx, e, single), e.Close())
+	address := file.Listen
+	if !r.web {
+		address = health
+	}
+	return errors.Join(a.serveEngine(ctx, e, address, single), e.Close())
 }
 
 // serveEngine makes everything ready, announces it and works until ctx ends.
-func (a *app) serveEngine(ctx context.Context, e *engine, single bool) error {
+func (a *app) serveEngine(ctx context.Context, e *engine, address string, single bool) error {
 	if err := a.ready(ctx, e, single); err != nil {
 		return err
 	}
 	if err := e.build(); err != nil {
 		return err
 	}
-	srv, err := a.listen(ctx, e, e.file.Listen)
+	srv, err := a.listen(ctx, e, address)
 	if err != nil {
 		return err
 	}
@@ -157,16 +164,14 @@ type server struct {
 	done chan error
 }
 
-// listen opens the address and serves: the API where this process has the role
-// web, else only its health. A health address that another process has is no
-// reason not to work.
+// listen opens the address, if there is one, and serves: the API where this
+// process has the role web, else only its health.
 func (a *app) listen(ctx context.Context, e *engine, address string) (*server, error) {
+	if address == "" {
+		return &server{}, nil
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		if !e.roles.web && errors.Is(err, syscall.EADDRINUSE) {
-			a.log.Warn("no health address for this process: another one has it", zap.String("listen", address))
-			return &server{}, nil
-		}
 		return nil, fault.New(fault.Permanent, fault.CodeConfig, "", "listen at %s: %w", address, err).
 			WithHint("choose another listen address, or TANDEM_LISTEN").WithWhere("listen")
 	}

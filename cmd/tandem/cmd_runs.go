@@ -156,7 +156,7 @@ func runsWatch(a *app) *cobra.Command {
 				if err := a.printRun(r); err != nil {
 					return err
 				}
-				return a.outcome(r)
+				return a.outcome(r, false)
 			}
 			// One line for every state that differs from the one before.
 			var last string
@@ -171,7 +171,7 @@ func runsWatch(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.outcome(r)
+			return a.outcome(r, true)
 		})
 }
 

@@ -157,7 +157,7 @@ func (a *app) serve(ctx context.Context, s *session, runs []api.Run, wait, dry b
 		if err != nil {
 			return err
 		}
-		errs = append(errs, a.outcome(end))
+		errs = append(errs, a.outcome(end, a.json && !dry))
 	}
 	return errors.Join(errs...)
 }

@@ -39,12 +39,12 @@ func TestFleetScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// ready waits until the service at the session's port is ready.
+// ready PORT: waits until the process at the port is ready.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: ready")
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready PORT")
 	}
-	url := "http://127.0.0.1:" + ts.Getenv("PORT") + "/readyz"
+	url := "http://127.0.0.1:" + args[0] + "/readyz"
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -70,6 +70,11 @@ func setUpScript(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	port2, err := freePort()
+	if err != nil {
+		return err
+	}
+	env.Setenv("PORT2", port2)
 	env.Setenv("REMOTE", srv.URL)
 	// A remote that lets nobody in.
 	denied := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -62,16 +62,16 @@ func (a *app) follow(ctx context.Context, s *session, id int64) (api.Run, error)
 	})
 }
 
-// outcome tells how the run ended, on standard error where it is not the
-// result, and gives the exit code as an error.
-func (a *app) outcome(r api.Run) error {
+// outcome tells on standard error how the run ended, unless the run itself is
+// the printed result that says it (shown), and gives the exit code as an error.
+func (a *app) outcome(r api.Run, shown bool) error {
 	if r.Parked > 0 {
 		a.note("%d parked in run %d wait for a person; see `tandem parked list --run %d`", r.Parked, r.ID, r.ID)
 	}
 	if r.Status == "finished" {
 		return nil
 	}
-	if r.Error != nil && !a.json {
+	if r.Error != nil && !shown {
 		a.note("run %d %s: %s", r.ID, r.Status, r.Error.Message)
 		if r.Error.Hint != "" {
 			a.note("  %s", r.Error.Hint)
