@@ -13,7 +13,7 @@ import (
 )
 
 // chunk is how many parameters one insert of several rows has at most.
-const chunk = 512
+const chunk = 768
 
 // startSQLite does what comes once per batch. The transaction holds the write
 // lock, so what is read here stays true.
@@ -381,21 +381,6 @@ func (a *apply) noteForeign(p int, err error) {
 	if sqliteExtended(err) == sqliteForeignKey {
 		a.foreign = append(a.foreign, p)
 	}
-}
-
-// linksSQLite writes the links of what is done.
-func (a *apply) linksSQLite(ctx context.Context, lo, hi int) error {
-	links := make([]store.Link, 0, hi-lo)
-	for p := lo; p < hi; p++ {
-		c, r := a.at(p)
-		if r.Outcome != Done {
-			continue
-		}
-		l := c.Link
-		l.ConnectorID, l.LocalKey = a.connector, a.keys[p]
-		links = append(links, l)
-	}
-	return a.tx.PutLinks(ctx, links)
 }
 
 // bindSQLite gives a canonical value as the column's affinity keeps it best.
