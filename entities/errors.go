@@ -29,6 +29,31 @@ var errLinkGone = fault.New(fault.Retryable, fault.CodeConflict, "", "a link of 
 func intArray(list []int64) any        { return pq.Int64Array(list) }
 func textArrayParam(list []string) any { return pq.StringArray(list) }
 
+// ofRecord reports whether an error is about the data of one record, so that
+// the others can be written without it. Beyond what the database itself says
+// about data, that is whatever the user's own triggers and policies raise,
+// under codes of their own or of the language they are written in.
+func ofRecord(err error) bool {
+	if store.IsDataError(err) {
+		return true
+	}
+	s := store.SQLState(err)
+	if len(s) != 5 {
+		return false
+	}
+	switch class := s[:2]; {
+	case s == "42501":
+		return strings.Contains(err.Error(), "row-level security")
+	case class == "P0" || class == "21" || class == "27" || class == "38" || class == "39":
+		return true
+	default:
+		return !strings.Contains(serverClasses, class)
+	}
+}
+
+// serverClasses are the other classes of SQLSTATE that PostgreSQL itself uses.
+const serverClasses = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 20 24 25 26 28 2B 2D 2F 34 3B 3D 3F 40 42 53 54 55 57 58 72 F0 HV XX"
+
 // alone settles a record that failed by itself.
 func (a *apply) alone(ctx context.Context, p int, err error) error {
 	_, r := a.at(p)

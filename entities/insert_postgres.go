@@ -310,7 +310,7 @@ func (a *apply) probeInsert(ctx context.Context, p int) error {
 	}
 	_, r := a.at(p)
 	switch {
-	case err != nil && !store.IsDataError(err):
+	case err != nil && !ofRecord(err):
 		return err
 	case err != nil:
 		r.Outcome, r.Err = a.verdict(ctx, p, err)

@@ -145,6 +145,15 @@ func (h *harness) testBindErrors(t *testing.T) {
 		_, err := bind()
 		wantErr(t, err, want)
 	}
+	if h.pg {
+		h.exec("CREATE TABLE twice (id integer PRIMARY KEY, no integer GENERATED ALWAYS AS IDENTITY)")
+		twice, err := h.introspect(Spec{Name: "t", Table: "twice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = twice.Bind(manual("id", "no"), "", nil)
+		wantErr(t, err, "GENERATED ALWAYS")
+	}
 	b, err := table.Bind(manual("a"), "", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -95,6 +95,29 @@ func TestBadValueIsNamedPostgres(t *testing.T) {
 	h.want("SELECT remote_id FROM tandem_link", "a")
 }
 
+// TestOwnCodesPostgres: what a trigger raises under its own code, or a policy
+// forbids, is about the one record.
+func TestOwnCodesPostgres(t *testing.T) {
+	t.Parallel()
+	h := open(t, store.Postgres)
+	h.people()
+	h.exec(`CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.name LIKE ''code%'' THEN RAISE EXCEPTION ''no %'', NEW.age USING ERRCODE = substr(NEW.name, 5); END IF; RETURN NEW; END'`,
+		"CREATE TRIGGER own BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION own()")
+	w := h.writer(h.bind("people", "email name age"))
+	ins := []Change{insert(0, "a", person("a@x", "A", record.N("1"))...), insert(1, "b", person("b@x", "codeU0001", record.N("2"))...), insert(2, "c", person("c@x", "code45000", record.N("3"))...),
+		insert(3, "d", person("d@x", "codeP0002", record.N("4"))...), insert(4, "e", person("e@x", "E", record.N("5"))...)}
+	res := h.apply(w, ins, nil)
+	wantOutcomes(t, res, "done refused refused refused done")
+	wantErr(t, res[1].Err, "no 2", "U0001")
+	err := h.sess.Write(context.Background(), "t", func(ctx context.Context, tx *store.Tx) error {
+		_, err := w.Apply(ctx, tx, []Change{insert(0, "f", person("f@x", "code40P01", record.N("2"))...)}, nil)
+		return err
+	})
+	if fault.Of(err) != fault.Retryable {
+		t.Errorf("a deadlock: %v", err)
+	}
+}
+
 func TestDeferrableUniquePostgres(t *testing.T) {
 	t.Parallel()
 	h := open(t, store.Postgres)

@@ -167,7 +167,7 @@ func (a *apply) judgedSQLite(ctx context.Context, p int) error {
 	}
 	n, err := a.affected(ctx, q.String())
 	switch {
-	case store.IsDataError(err):
+	case ofRecord(err):
 		r.Outcome, r.Err = a.verdict(ctx, p, err)
 		a.noteForeign(p, err)
 	case err != nil:
@@ -242,7 +242,7 @@ func (a *apply) insertSQLite(ctx context.Context, lo, hi int) error {
 			a.rowSQLite(i)
 		}
 		came, err := a.affected(free, a.insertTextSQLite(cols, n)+" ON CONFLICT DO NOTHING")
-		if err != nil && !store.IsDataError(err) {
+		if err != nil && !ofRecord(err) {
 			return err
 		}
 		if err != nil || came != int64(n) {
@@ -339,7 +339,7 @@ func (a *apply) insertOneSQLite(ctx context.Context, p int, cols []string) error
 			r.Outcome, r.Err = Refused, badRecord("", "a trigger of table %s swallowed the new row", a.b.t.full())
 		}
 	}
-	if store.IsDataError(err) {
+	if ofRecord(err) {
 		r.Outcome, r.Err = a.verdict(ctx, p, err)
 		a.noteForeign(p, err)
 		return nil

@@ -378,7 +378,7 @@ func (a *apply) run(ctx context.Context, lo, hi int) error {
 		return a.exec(ctx, "RELEASE SAVEPOINT tandem_apply")
 	}
 	again := errors.Is(err, errAgain)
-	if !again && !store.IsDataError(err) {
+	if !again && !ofRecord(err) {
 		return err
 	}
 	if rerr := a.exec(ctx, "ROLLBACK TO SAVEPOINT tandem_apply; RELEASE SAVEPOINT tandem_apply"); rerr != nil {
