@@ -46,7 +46,8 @@ func contactChanges(from int) []Change {
 	for i := range changes {
 		n := from + i
 		changes[i] = Change{N: i, Op: OpInsert, New: contact(n), NewLink: true, Link: store.Link{
-			LinkHead: store.LinkHead{ID: int64(n), RemoteID: "remote-" + strconv.Itoa(n), Hash: int64(n) * 7919}, Base: contactBase, ReadAt: 1}}
+			LinkHead: store.LinkHead{ID: int64(n), RemoteID: "remote-" + strconv.Itoa(n), Hash: int64(n) * 7919}, Base: contactBase, ReadAt: 1,
+		}}
 	}
 	return changes
 }
@@ -125,7 +126,7 @@ func (h *harness) handInsert() func(int) error {
 			if err := tx.QueryRowContext(ctx, "SELECT array_agg(nextval('hand_id_seq')) FROM generate_series(1, 2000)").Scan(&ids); err != nil {
 				return err
 			}
-			stmt, err := tx.PrepareContext(ctx, pq.CopyIn("st", "id", "email", "first", "last", "phone", "age", "score", "changed", "extra", "remote_id", "link_id", "hash", "base", "state", "read_at"))
+			stmt, err := tx.PrepareContext(ctx, "COPY st (id, email, first, last, phone, age, score, changed, extra, remote_id, link_id, hash, base, state, read_at) FROM STDIN")
 			if err != nil {
 				return err
 			}
@@ -217,7 +218,7 @@ func (h *harness) handUpdate(at func(int) (int, int)) func(int) error {
 		first, lap := at(from - 1)
 		changes := contactChanges(first)
 		return s.Write(context.Background(), "bench", func(ctx context.Context, tx *store.Tx) error {
-			stmt, err := tx.PrepareContext(ctx, pq.CopyIn("su", "id", "email", "first", "last", "phone", "age", "score", "changed", "extra", "remote_id", "hash", "base", "read_at"))
+			stmt, err := tx.PrepareContext(ctx, "COPY su (id, email, first, last, phone, age, score, changed, extra, remote_id, hash, base, read_at) FROM STDIN")
 			if err != nil {
 				return err
 			}

@@ -207,6 +207,7 @@ func (b *Binding) mark() string {
 			return "COALESCE(" + q + ", date('now'))"
 		case mapping.TypeDatetime:
 			return "COALESCE(" + q + ", strftime('%Y-%m-%d %H:%M:%f', 'now'))"
+		default:
 		}
 		return "COALESCE(NULLIF(" + q + ", ''), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
 	}
@@ -217,6 +218,7 @@ func (b *Binding) mark() string {
 		return "1"
 	case mapping.TypeDatetime, mapping.TypeDate, mapping.TypeTime:
 		return fmt.Sprintf("COALESCE(%s, clock_timestamp()::%s)", q, c.cast)
+	default:
 	}
 	return "COALESCE(NULLIF(" + q + "::text, ''), to_char(clock_timestamp(), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
 }

@@ -133,9 +133,9 @@ func (t *Table) readSQLiteText(ctx context.Context, tx *store.Tx) (withoutRowid 
 
 // triggersSQLite reports triggers on the table that are not ours.
 func (t *Table) triggersSQLite(ctx context.Context, tx *store.Tx) (bool, error) {
-	var any bool
-	err := tx.GetContext(ctx, &any, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name NOT LIKE 'tandem\_%' ESCAPE '\')`, t.Name)
-	return any, err
+	var found bool
+	err := tx.GetContext(ctx, &found, `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name NOT LIKE 'tandem\_%' ESCAPE '\')`, t.Name)
+	return found, err
 }
 
 // affinity is SQLite's rule for a declared type, in lower case; "blob" is none.
@@ -148,7 +148,7 @@ func affinity(decl string) string {
 		return "text"
 	case d == "", strings.Contains(d, "BLOB"):
 		return "blob"
-	case strings.Contains(d, "REAL"), strings.Contains(d, "FLOA"), strings.Contains(d, "DOUB"):
+	case strings.Contains(d, "REAL"), strings.Contains(d, "FLOA"), strings.Contains(d, "DOUB"): //nolint:misspell // SQLite's rule
 		return "real"
 	}
 	return "numeric"

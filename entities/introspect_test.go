@@ -65,10 +65,16 @@ func TestIntrospectColumnsSQLite(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []mapping.Column{
-		{Name: "Id", Type: mapping.TypeInteger, NotNull: true, HasDefault: true, Key: true, Native: "INTEGER"}, {Name: "email", Type: mapping.TypeText, NotNull: true, Native: "VARCHAR(20)"},
-		{Name: "ok", Type: mapping.TypeBoolean, HasDefault: true, Native: "BOOLEAN"}, {Name: "d", Type: mapping.TypeDate, Native: "DATE"},
-		{Name: "ts", Type: mapping.TypeDatetime, Native: "DATETIME"}, {Name: "n", Type: mapping.TypeDecimal, Native: "DECIMAL(5,2)"}, {Name: "r", Type: mapping.TypeDecimal, Native: "REAL"},
-		{Name: "j", Type: mapping.TypeJSON, Native: "JSON"}, {Name: "x", Type: mapping.TypeText}, {Name: "gen", Type: mapping.TypeInteger, Generated: true, Native: "INT"},
+		{Name: "Id", Type: mapping.TypeInteger, NotNull: true, HasDefault: true, Key: true, Native: "INTEGER"},
+		{Name: "email", Type: mapping.TypeText, NotNull: true, Native: "VARCHAR(20)"},
+		{Name: "ok", Type: mapping.TypeBoolean, HasDefault: true, Native: "BOOLEAN"},
+		{Name: "d", Type: mapping.TypeDate, Native: "DATE"},
+		{Name: "ts", Type: mapping.TypeDatetime, Native: "DATETIME"},
+		{Name: "n", Type: mapping.TypeDecimal, Native: "DECIMAL(5,2)"},
+		{Name: "r", Type: mapping.TypeDecimal, Native: "REAL"},
+		{Name: "j", Type: mapping.TypeJSON, Native: "JSON"},
+		{Name: "x", Type: mapping.TypeText},
+		{Name: "gen", Type: mapping.TypeInteger, Generated: true, Native: "INT"},
 		{Name: "virt", Type: mapping.TypeText, Generated: true, Native: "TEXT"},
 	}
 	for i, w := range want {

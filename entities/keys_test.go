@@ -24,35 +24,53 @@ var keyCases = []struct {
 	{name: "rowid", sqlite: "id INTEGER PRIMARY KEY", by: Rowid},
 	{name: "uuid", postgres: "id uuid PRIMARY KEY DEFAULT gen_random_uuid()", by: DefaultExpr},
 	{name: "text default", sqlite: "id TEXT PRIMARY KEY NOT NULL DEFAULT ('r' || lower(hex(randomblob(7))))", postgres: "id text PRIMARY KEY DEFAULT ('r' || md5(random()::text))", by: DefaultExpr},
-	{name: "text given", sqlite: "id TEXT PRIMARY KEY NOT NULL", postgres: "id text PRIMARY KEY", columns: "id email name", by: NoKey,
-		vals: func(i string) []record.Value { return txt("k"+i, i+"@x", "n"+i) }},
-	{name: "char given", sqlite: "id CHAR(4) PRIMARY KEY NOT NULL", postgres: "id char(4) PRIMARY KEY", columns: "id email name", by: NoKey,
-		vals: func(i string) []record.Value { return txt("k"+i, i+"@x", "n"+i) }},
-	{name: "numeric given", sqlite: "id DECIMAL(10,2) PRIMARY KEY NOT NULL", postgres: "id numeric(10,2) PRIMARY KEY", columns: "id email name", by: NoKey,
+	{
+		name: "text given", sqlite: "id TEXT PRIMARY KEY NOT NULL", postgres: "id text PRIMARY KEY", columns: "id email name", by: NoKey,
+		vals: func(i string) []record.Value { return txt("k"+i, i+"@x", "n"+i) },
+	},
+	{
+		name: "char given", sqlite: "id CHAR(4) PRIMARY KEY NOT NULL", postgres: "id char(4) PRIMARY KEY", columns: "id email name", by: NoKey,
+		vals: func(i string) []record.Value { return txt("k"+i, i+"@x", "n"+i) },
+	},
+	{
+		name: "numeric given", sqlite: "id DECIMAL(10,2) PRIMARY KEY NOT NULL", postgres: "id numeric(10,2) PRIMARY KEY", columns: "id email name", by: NoKey,
 		vals: func(i string) []record.Value {
 			return []record.Value{record.N(i), record.T(i + "@x"), record.T("n" + i)}
-		}},
-	{name: "composite", sqlite: "region TEXT NOT NULL, no INTEGER NOT NULL, PRIMARY KEY (region, no)", postgres: "region varchar(5), no int, PRIMARY KEY (region, no)",
+		},
+	},
+	{
+		name: "composite", sqlite: "region TEXT NOT NULL, no INTEGER NOT NULL, PRIMARY KEY (region, no)", postgres: "region varchar(5), no int, PRIMARY KEY (region, no)",
 		columns: "region no email name", by: NoKey,
 		vals: func(i string) []record.Value {
 			return []record.Value{record.T("e\"u"), record.N(i), record.T(i + "@x"), record.T("n" + i)}
-		}},
-	{name: "composite without rowid", sqlite: "region TEXT, no INTEGER, PRIMARY KEY (region, no)", columns: "region no email name", by: NoKey,
+		},
+	},
+	{
+		name: "composite without rowid", sqlite: "region TEXT, no INTEGER, PRIMARY KEY (region, no)", columns: "region no email name", by: NoKey,
 		vals: func(i string) []record.Value {
 			return []record.Value{record.T("eu"), record.N(i), record.T(i + "@x"), record.T("n" + i)}
-		}},
-	{name: "unique key", sqlite: "id INTEGER NOT NULL UNIQUE", postgres: "id int NOT NULL UNIQUE", columns: "id email name", key: []string{"ID"}, by: NoKey,
+		},
+	},
+	{
+		name: "unique key", sqlite: "id INTEGER NOT NULL UNIQUE", postgres: "id int NOT NULL UNIQUE", columns: "id email name", key: []string{"ID"}, by: NoKey,
 		vals: func(i string) []record.Value {
 			return []record.Value{record.N(i), record.T(i + "@x"), record.T("n" + i)}
-		}},
-	{name: "trigger", postgres: "id bigint PRIMARY KEY", by: Trigger,
+		},
+	},
+	{
+		name: "trigger", postgres: "id bigint PRIMARY KEY", by: Trigger,
 		setup: `CREATE SEQUENCE own; CREATE FUNCTION make_id() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.id := nextval(''own'') * 10; RETURN NEW; END';
-			CREATE TRIGGER make BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION make_id()`},
-	{name: "trigger over a sequence", postgres: "id bigserial PRIMARY KEY", by: Sequence,
+			CREATE TRIGGER make BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION make_id()`,
+	},
+	{
+		name: "trigger over a sequence", postgres: "id bigserial PRIMARY KEY", by: Sequence,
 		setup: `CREATE SEQUENCE own; CREATE FUNCTION make_id() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.id := 1000 + nextval(''own''); RETURN NEW; END';
-			CREATE TRIGGER make BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION make_id()`},
-	{name: "domain", postgres: "id key_text PRIMARY KEY", columns: "id email name", by: NoKey, setup: "-",
-		vals: func(i string) []record.Value { return txt("k"+i, i+"@x", "n"+i) }},
+			CREATE TRIGGER make BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION make_id()`,
+	},
+	{
+		name: "domain", postgres: "id key_text PRIMARY KEY", columns: "id email name", by: NoKey, setup: "-",
+		vals: func(i string) []record.Value { return txt("k"+i, i+"@x", "n"+i) },
+	},
 }
 
 func TestKeysOfEveryKind(t *testing.T) {

@@ -161,11 +161,8 @@ func (b *Binding) each(ctx context.Context, tx *store.Tx, q string, args []any, 
 	if err != nil {
 		return err
 	}
-	err = b.scan(rows, fn)
-	if cerr := rows.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	defer func() { _ = rows.Close() }() // rows.Err says what went wrong
+	return b.scan(rows, fn)
 }
 
 func (b *Binding) scan(rows *sql.Rows, fn func(Row)) error {

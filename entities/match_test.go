@@ -45,10 +45,19 @@ func TestMatch(t *testing.T) {
 			id   []record.Value
 			want string
 		}{
-			{[]int{1}, text("one@x.COM"), "one"}, {[]int{1}, text("  two@x.com"), "two"}, {[]int{1}, text("nobody@x.com"), ""}, {[]int{1}, text(""), ""}, {[]int{1}, text("  "), ""},
-			{[]int{1}, []record.Value{record.NullValue}, ""}, {[]int{1}, []record.Value{{}}, ""}, {[]int{1}, text("gone@x.com"), ""},
-			{[]int{2}, text("ÉTOILE"), "three"}, {[]int{2}, text("e\u0301toile"), "three"}, {[]int{4}, []record.Value{record.N("3")}, "three"},
-			{[]int{2, 3}, []record.Value{record.T("müller"), record.T("2000-01-02")}, "one two"}, {[]int{2, 3}, []record.Value{record.T("müller"), record.T("2001-01-02")}, ""},
+			{[]int{1}, text("one@x.COM"), "one"},
+			{[]int{1}, text("  two@x.com"), "two"},
+			{[]int{1}, text("nobody@x.com"), ""},
+			{[]int{1}, text(""), ""},
+			{[]int{1}, text("  "), ""},
+			{[]int{1}, []record.Value{record.NullValue}, ""},
+			{[]int{1}, []record.Value{{}}, ""},
+			{[]int{1}, text("gone@x.com"), ""},
+			{[]int{2}, text("ÉTOILE"), "three"},
+			{[]int{2}, text("e\u0301toile"), "three"},
+			{[]int{4}, []record.Value{record.N("3")}, "three"},
+			{[]int{2, 3}, []record.Value{record.T("müller"), record.T("2000-01-02")}, "one two"},
+			{[]int{2, 3}, []record.Value{record.T("müller"), record.T("2001-01-02")}, ""},
 			{[]int{2, 4}, []record.Value{record.T("MÜLLER"), record.N("2")}, "two"},
 		} {
 			if got := names(h.match(b, c.alt, c.id)[0]); got != c.want {

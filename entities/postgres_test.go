@@ -86,8 +86,10 @@ func TestBadValueIsNamedPostgres(t *testing.T) {
 	h := open(t, store.Postgres)
 	h.exec("CREATE DOMAIN adult AS int CHECK (VALUE >= 18)", "CREATE TABLE typed (id serial PRIMARY KEY, a int, b adult, c date)")
 	w := h.writer(h.bind("typed", "a b c"))
-	res := h.apply(w, []Change{insert(0, "a", record.N("1"), record.N("18"), record.T("2026-01-01")), insert(1, "b", record.N("x"), record.N("18"), record.NullValue),
-		insert(2, "c", record.N("1"), record.N("17"), record.NullValue), insert(3, "d", record.N("99999999999"), record.N("18"), record.NullValue)}, nil)
+	res := h.apply(w, []Change{
+		insert(0, "a", record.N("1"), record.N("18"), record.T("2026-01-01")), insert(1, "b", record.N("x"), record.N("18"), record.NullValue),
+		insert(2, "c", record.N("1"), record.N("17"), record.NullValue), insert(3, "d", record.N("99999999999"), record.N("18"), record.NullValue),
+	}, nil)
 	wantOutcomes(t, res, "done refused refused refused")
 	wantErr(t, res[1].Err, "column a: ", "22P02")
 	wantErr(t, res[2].Err, "column b: ", "adult_check", "23514")
@@ -104,8 +106,10 @@ func TestOwnCodesPostgres(t *testing.T) {
 	h.exec(`CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.name LIKE ''code%'' THEN RAISE EXCEPTION ''no %'', NEW.age USING ERRCODE = substr(NEW.name, 5); END IF; RETURN NEW; END'`,
 		"CREATE TRIGGER own BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION own()")
 	w := h.writer(h.bind("people", "email name age"))
-	ins := []Change{insert(0, "a", person("a@x", "A", record.N("1"))...), insert(1, "b", person("b@x", "codeU0001", record.N("2"))...), insert(2, "c", person("c@x", "code45000", record.N("3"))...),
-		insert(3, "d", person("d@x", "codeP0002", record.N("4"))...), insert(4, "e", person("e@x", "E", record.N("5"))...)}
+	ins := []Change{
+		insert(0, "a", person("a@x", "A", record.N("1"))...), insert(1, "b", person("b@x", "codeU0001", record.N("2"))...), insert(2, "c", person("c@x", "code45000", record.N("3"))...),
+		insert(3, "d", person("d@x", "codeP0002", record.N("4"))...), insert(4, "e", person("e@x", "E", record.N("5"))...),
+	}
 	res := h.apply(w, ins, nil)
 	wantOutcomes(t, res, "done refused refused refused done")
 	wantErr(t, res[1].Err, "no 2", "U0001")
@@ -123,8 +127,10 @@ func TestDeferrableUniquePostgres(t *testing.T) {
 	h := open(t, store.Postgres)
 	h.exec("CREATE TABLE late (id serial PRIMARY KEY, code text UNIQUE DEFERRABLE INITIALLY DEFERRED, parent int REFERENCES late (id) DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO late (code) VALUES ('old')")
 	w := h.writer(h.bind("late", "code parent"))
-	res := h.apply(w, []Change{insert(0, "a", record.T("x"), record.NullValue), insert(1, "b", record.T("old"), record.NullValue), insert(2, "c", record.T("x"), record.NullValue),
-		insert(3, "d", record.T("y"), record.N("999")), insert(4, "e", record.T("z"), record.N("1"))}, nil)
+	res := h.apply(w, []Change{
+		insert(0, "a", record.T("x"), record.NullValue), insert(1, "b", record.T("old"), record.NullValue), insert(2, "c", record.T("x"), record.NullValue),
+		insert(3, "d", record.T("y"), record.N("999")), insert(4, "e", record.T("z"), record.N("1")),
+	}, nil)
 	wantOutcomes(t, res, "done collided collided refused done")
 	wantErr(t, res[1].Err, "late_code_key", "code")
 	wantErr(t, res[3].Err, "column parent", "23503")

@@ -3,6 +3,7 @@ package entities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,21 +98,13 @@ func (w *Writer) copySQL(p parts) string {
 
 // copyAll fills the stage: existing rows with what was judged, new rows without.
 func (a *apply) copyAll(ctx context.Context) error {
-	any := func(flags []bool) bool {
-		for _, f := range flags {
-			if f {
-				return true
-			}
-		}
-		return false
-	}
 	updates := a.bounds[classUpdateNew+1] > a.bounds[classUpdateOld]
 	judged := updates || a.bounds[classDelete+1] > 0
-	if err := a.copy(ctx, 0, a.bounds[classUpdateNew+1], parts{values: updates, old: judged, mask: updates && any(a.leave)}); err != nil {
+	if err := a.copy(ctx, 0, a.bounds[classUpdateNew+1], parts{values: updates, old: judged, mask: updates && slices.Contains(a.leave, true)}); err != nil {
 		return err
 	}
 	inserts := a.bounds[classes] > a.bounds[classInsertNew]
-	return a.copy(ctx, a.bounds[classLinkNew], len(a.order), parts{values: inserts, set: inserts, mask: inserts && any(a.absent)})
+	return a.copy(ctx, a.bounds[classLinkNew], len(a.order), parts{values: inserts, set: inserts, mask: inserts && slices.Contains(a.absent, true)})
 }
 
 func (a *apply) copy(ctx context.Context, lo, hi int, p parts) (err error) {

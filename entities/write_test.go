@@ -33,13 +33,17 @@ func TestConcurrentEditIsMissed(t *testing.T) {
 		h.people()
 		b := h.bind("people", "email name age")
 		w := h.writer(b)
-		res := h.apply(w, []Change{insert(0, "a", person("a@x", "A", record.N("1"))...), insert(1, "b", person("b@x", "B", record.NullValue)...),
-			insert(2, "c", person("c@x", "C", record.N("3"))...), insert(3, "d", person("d@x", "D", record.N("4"))...)}, nil)
+		res := h.apply(w, []Change{
+			insert(0, "a", person("a@x", "A", record.N("1"))...), insert(1, "b", person("b@x", "B", record.NullValue)...),
+			insert(2, "c", person("c@x", "C", record.N("3"))...), insert(3, "d", person("d@x", "D", record.N("4"))...),
+		}, nil)
 		rows := h.load(b, res[0].Key, res[1].Key, res[2].Key, res[3].Key)
 		h.exec("UPDATE people SET name = 'edited' WHERE email = 'a@x'", "UPDATE people SET age = 2 WHERE email = 'b@x'",
 			"DELETE FROM people WHERE email = 'c@x'", "UPDATE people SET note = 'also edited' WHERE email = 'd@x'")
-		changes := []Change{update(0, "a", rows[0], person("new@x", "A", record.N("1"))...), remove(1, "b", rows[1]),
-			update(2, "c", rows[2], person("c@x", "C2", record.N("3"))...), update(3, "d", rows[3], person("d@x", "D2", record.NullValue)...)}
+		changes := []Change{
+			update(0, "a", rows[0], person("new@x", "A", record.N("1"))...), remove(1, "b", rows[1]),
+			update(2, "c", rows[2], person("c@x", "C2", record.N("3"))...), update(3, "d", rows[3], person("d@x", "D2", record.NullValue)...),
+		}
 		for i := range changes {
 			changes[i].Link.Base = "[1]"
 		}
@@ -84,10 +88,12 @@ func TestRefusedSaysWhy(t *testing.T) {
 		}
 		w := h.writer(h.bind("people", "email name age"))
 		long := strings.Repeat("secret", 20) + "@x"
-		res := h.apply(w, []Change{insert(0, "a", person("a@x", "A", record.NullValue)...),
+		res := h.apply(w, []Change{
+			insert(0, "a", person("a@x", "A", record.NullValue)...),
 			insert(1, "b", record.T("b@x"), record.NullValue, record.NullValue),
 			insert(2, "c", person(long, "C", record.NullValue)...), insert(3, "d", person("d@x", "D\x00", record.NullValue)...),
-			insert(4, "e", person("e@x", "E\xff", record.NullValue)...), insert(5, "f", person("f@x", "F", record.NullValue)...)}, nil)
+			insert(4, "e", person("e@x", "E\xff", record.NullValue)...), insert(5, "f", person("f@x", "F", record.NullValue)...),
+		}, nil)
 		wantOutcomes(t, res, h.pick("done refused done refused refused done", "done refused refused refused refused done"))
 		wantErr(t, res[1].Err, "column name: ", h.pick("NOT NULL", "23502"))
 		wantErr(t, res[3].Err, "column name: ", "NUL")
@@ -128,8 +134,10 @@ func TestUpdateRefusedKeepsTheRow(t *testing.T) {
 		w := h.writer(b)
 		res := h.apply(w, []Change{insert(0, "a", person("a@x", "A", record.N("1"))...), insert(1, "b", person("b@x", "B", record.N("2"))...), insert(2, "c", person("c@x", "C", record.N("3"))...)}, nil)
 		rows := h.load(b, res[0].Key, res[1].Key, res[2].Key)
-		res = h.apply(w, []Change{update(0, "a", rows[0], person("a@x", "A", record.N("500"))...), update(1, "b", rows[1], person("c@x", "B", record.N("2"))...),
-			update(2, "c", rows[2], person("c@x", "C2", record.N("3"))...)}, nil)
+		res = h.apply(w, []Change{
+			update(0, "a", rows[0], person("a@x", "A", record.N("500"))...), update(1, "b", rows[1], person("c@x", "B", record.N("2"))...),
+			update(2, "c", rows[2], person("c@x", "C2", record.N("3"))...),
+		}, nil)
 		wantOutcomes(t, res, "refused refused done")
 		wantErr(t, res[0].Err, h.pick("CHECK", "column age"))
 		wantErr(t, res[1].Err, "email", h.pick("UNIQUE", "people_email_key"))
@@ -142,8 +150,10 @@ func TestCollisionsAreNamed(t *testing.T) {
 		h.people()
 		h.exec("CREATE UNIQUE INDEX people_lower_name ON people (lower(name)) WHERE name <> 'x'", "INSERT INTO people (email, name) VALUES ('old@x', 'Old')")
 		w := h.writer(h.bind("people", "email name age"))
-		res := h.apply(w, []Change{insert(0, "a", person("a@x", "A", record.NullValue)...), insert(1, "b", person("old@x", "B", record.NullValue)...),
-			insert(2, "c", person("a@x", "C", record.NullValue)...), insert(3, "d", person("d@x", "OLD", record.NullValue)...)}, nil)
+		res := h.apply(w, []Change{
+			insert(0, "a", person("a@x", "A", record.NullValue)...), insert(1, "b", person("old@x", "B", record.NullValue)...),
+			insert(2, "c", person("a@x", "C", record.NullValue)...), insert(3, "d", person("d@x", "OLD", record.NullValue)...),
+		}, nil)
 		wantOutcomes(t, res, "done collided collided collided")
 		wantErr(t, res[1].Err, "email")
 		wantErr(t, res[2].Err, "email")
@@ -254,8 +264,10 @@ func TestTriggerThatChangesValues(t *testing.T) {
 		rebase := func(c *Change, stored []record.Value) {
 			c.Link.Base, c.Link.Hash = stored[0].Text, 99
 		}
-		res := h.apply(w, []Change{insert(0, "a", person("A@X", "A", record.NullValue)...), insert(1, "b", person("b@x", "B", record.NullValue)...),
-			insert(2, "c", person("c@x", "swallow", record.NullValue)...), insert(3, "d", person("d@x", "raise", record.NullValue)...)}, rebase)
+		res := h.apply(w, []Change{
+			insert(0, "a", person("A@X", "A", record.NullValue)...), insert(1, "b", person("b@x", "B", record.NullValue)...),
+			insert(2, "c", person("c@x", "swallow", record.NullValue)...), insert(3, "d", person("d@x", "raise", record.NullValue)...),
+		}, rebase)
 		wantOutcomes(t, res, "done done refused refused")
 		wantErr(t, res[2].Err, "trigger")
 		wantErr(t, res[3].Err, "not this one")
