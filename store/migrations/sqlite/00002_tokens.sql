@@ -1,0 +1,27 @@
+-- +goose Up
+
+-- The OAuth2 token of a channel, shared by all processes: whoever renews it holds
+-- the lease. The version only grows; a token is replaced by comparing it.
+CREATE TABLE tandem_token (
+    channel_id    bigint PRIMARY KEY REFERENCES tandem_channel (id) ON DELETE CASCADE,
+    version       bigint NOT NULL,
+    sealed        text NOT NULL, -- '' none yet
+    problem       text NOT NULL, -- why it cannot be renewed without a person; '' it can
+    owner         text NOT NULL, -- who renews it now; '' nobody
+    lease_until   integer NOT NULL,
+    pending_since integer, -- a renewal was begun and its answer is not known
+    updated_at    integer NOT NULL
+);
+
+-- What the circuit breaker of a channel did last, told by the process it is in.
+CREATE TABLE tandem_breaker (
+    channel_id bigint PRIMARY KEY REFERENCES tandem_channel (id) ON DELETE CASCADE,
+    state      text NOT NULL, -- 'open' or 'closed'
+    since      integer NOT NULL,
+    until      integer, -- when an open one lets a probe through
+    reason     text NOT NULL
+);
+
+-- +goose Down
+DROP TABLE tandem_breaker;
+DROP TABLE tandem_token;
