@@ -34,7 +34,7 @@ func textArrayParam(list []string) any { return pq.StringArray(list) }
 // about data, that is whatever the user's own triggers and policies raise,
 // under codes of their own or of the language they are written in.
 func ofRecord(err error) bool {
-	if store.IsDataError(err) {
+	if store.IsDataError(err) || errors.Is(err, errDeferred) {
 		return true
 	}
 	s := store.SQLState(err)
@@ -57,7 +57,7 @@ const serverClasses = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 20 24 25 26 28 2B 2D 
 // alone settles a record that failed by itself.
 func (a *apply) alone(ctx context.Context, p int, err error) error {
 	_, r := a.at(p)
-	if store.SQLState(err) == "23503" || sqliteExtended(err) == sqliteForeignKey {
+	if store.SQLState(err) == "23503" || sqliteExtended(err) == sqliteForeignKey || errors.Is(err, errDeferred) {
 		a.foreign = append(a.foreign, p)
 	}
 	r.Outcome, r.Err = a.verdict(ctx, p, err)

@@ -122,7 +122,13 @@ func (t *Table) readSQLiteText(ctx context.Context, tx *store.Tx) (withoutRowid 
 		return false, err
 	}
 	if text != nil {
-		t.autoinc = strings.Contains(strings.ToUpper(*text), "AUTOINCREMENT")
+		upper := strings.ToUpper(*text)
+		t.autoinc = strings.Contains(upper, "AUTOINCREMENT")
+		if strings.Contains(upper, "DEFERRED") {
+			if err := t.readDeferred(ctx, tx); err != nil {
+				return false, err
+			}
+		}
 	}
 	if err := tx.GetContext(ctx, &withoutRowid, `SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?`, t.Name); err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package entities
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -169,4 +170,26 @@ func TestTriggerMadeKeySQLite(t *testing.T) {
 	res := h.apply(w, []Change{insert(0, "a", txt("x")...), insert(1, "b", txt("x")...), insert(2, "c", txt("z")...)}, nil)
 	wantOutcomes(t, res, "done collided done")
 	h.want("SELECT remote_id, local_key FROM tandem_link ORDER BY 1", "a|c1", "c|c2")
+}
+
+// TestDeferredForeignKeySQLite: SQLite reports it at COMMIT only; it must cost
+// its record and not the batch.
+func TestDeferredForeignKeySQLite(t *testing.T) {
+	t.Parallel()
+	h := open(t, store.SQLite)
+	h.exec("CREATE TABLE boss (a integer, b text, PRIMARY KEY (a, b))", "INSERT INTO boss VALUES (1, 'x')",
+		"CREATE TABLE late (id INTEGER PRIMARY KEY, parent integer REFERENCES late DEFERRABLE INITIALLY DEFERRED, a integer, b text, FOREIGN KEY (a, b) REFERENCES boss (a, b) DEFERRABLE INITIALLY DEFERRED)")
+	b := h.bind("late", "id parent a b")
+	w := h.writer(b)
+	row := func(n int, parent, a, b record.Value) Change {
+		return insert(n, strconv.Itoa(n), record.N(strconv.Itoa(n)), parent, a, b)
+	}
+	null := record.NullValue
+	res := h.apply(w, []Change{row(1, record.N("4"), null, null), row(2, record.N("99"), null, null), row(3, null, record.N("1"), record.T("y")), row(4, null, record.N("1"), record.T("x"))}, nil)
+	wantOutcomes(t, res, "done refused refused done")
+	wantErr(t, res[1].Err, "FOREIGN KEY")
+	rows := h.load(b, "1", "4")
+	res = h.apply(w, []Change{update(0, "1", rows[0], record.Value{}, record.N("77"), null, null), update(1, "4", rows[1], record.Value{}, record.N("1"), null, null)}, nil)
+	wantOutcomes(t, res, "refused done")
+	h.want("SELECT id, parent FROM late ORDER BY id", "1|4", "4|1")
 }

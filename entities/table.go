@@ -76,6 +76,7 @@ type Table struct {
 	kind     tableKind
 	oid      uint32 // PostgreSQL
 	rules    bool   // PostgreSQL: has rewrite rules
+	broken   string // SQLite: condition of a row that breaks a deferred foreign key
 	autoinc  bool   // SQLite: AUTOINCREMENT
 	triggers bool   // has a trigger before INSERT that could make a key
 	cols     []column

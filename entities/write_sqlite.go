@@ -109,6 +109,9 @@ func (a *apply) stepSQLite(ctx context.Context, lo, hi int) (err error) {
 			return err
 		}
 	}
+	if err := a.checkDeferred(ctx, lo, hi); err != nil {
+		return err
+	}
 	if err := a.readBack(ctx, lo, hi); err != nil {
 		return err
 	}
