@@ -5,13 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/jitter"
 	"github.com/tandem-sync/tandem/internal/yield"
 )
 
@@ -51,7 +51,7 @@ func (db *DB) Write(ctx context.Context, what string, fn func(ctx context.Contex
 		if !repeatable(err) || errors.Is(err, ErrCommitUnknown) || attempt >= attempts(err) {
 			return describe(what, err)
 		}
-		if serr := db.clock.Sleep(ctx, jitter(attempt)); serr != nil {
+		if serr := db.clock.Sleep(ctx, jitter.Between(ctx, 0, min(backoffBase<<attempt, backoffCap))); serr != nil {
 			return describe(what, errors.Join(serr, err))
 		}
 	}
@@ -174,10 +174,4 @@ func describe(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", what, Classify(err))
-}
-
-// jitter is the wait before repeat n: anything up to base*2^n, capped, so that
-// transactions that collided do not meet again.
-func jitter(attempt int) time.Duration {
-	return rand.N(min(backoffBase<<attempt, backoffCap)) // #nosec G404 -- spreads repeats, guards nothing
 }

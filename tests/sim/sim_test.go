@@ -73,7 +73,7 @@ channels:
         entity: contacts
         delete: {local: delete}
         match: [[email]]
-        overlap: 15m
+        overlap: 2s
         mapping:
           - {local: email, remote: email}
           - {local: name, remote: name}
@@ -102,6 +102,9 @@ type world struct {
 	steps   int
 	broken  []string
 }
+
+// people is the scheduler's number for those who ask for runs; they never crash.
+const people = 99
 
 // worker is one simulated process.
 type worker struct {
@@ -154,6 +157,15 @@ func newWorld(t *testing.T, seed uint64, dir string) *world {
 	for range 10 + w.rng.IntN(20) {
 		w.remote.create()
 	}
+	must(t, db.Write(ctx, "rows from before", func(ctx context.Context, tx *store.Tx) error {
+		for n := 1; n <= 4; n++ { // the remote has the first three of them as well
+			email := fmt.Sprintf("c%d@example.org", n*n*n)
+			if _, err := tx.ExecContext(ctx, "INSERT INTO contacts (email, note) VALUES (?, 'before')", email); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	for n := range 2 {
 		w.workers = append(w.workers, &worker{n: n})
 		w.start(w.workers[n])
@@ -204,11 +216,12 @@ func (w *world) crash(k *worker) {
 
 // request asks for a run, as a person would: beside the workers, for the one
 // writer of the database may be with a worker that waits for its turn.
-func (w *world) request(mode store.Mode) {
+func (w *world) request(mode store.Mode, ids ...string) {
+	ctx := yield.With(context.Background(), w.sched.hook(people, 0, nil))
 	w.asking.Go(func() {
-		err := w.db.Write(context.Background(), "request", func(ctx context.Context, tx *store.Tx) error {
+		err := w.db.Write(ctx, "request", func(ctx context.Context, tx *store.Tx) error {
 			_, _, _, err := tx.AddRequest(ctx, store.Request{
-				ChannelID: w.channel, Trigger: store.TriggerManual, Spec: store.Spec{Kind: store.KindSync, Mode: mode},
+				ChannelID: w.channel, Trigger: store.TriggerManual, Spec: store.Spec{Kind: store.KindSync, Mode: mode, RemoteIDs: ids},
 			}, true)
 			return err
 		})
