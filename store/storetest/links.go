@@ -165,9 +165,13 @@ func testLinkLocks(t *testing.T, db *store.DB) {
 	c := h.contacts
 	put(t, db, link(c, 1, "r1", "l1"), link(c, 2, "r2", "l2"), link(c, 3, "r3", "l3"))
 	locked, release := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(release) })
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer letGo()
 	wg.Go(func() {
+		hold := sync.OnceFunc(func() { close(locked) })
+		defer hold() // also when it fails, or nobody would go on
 		err := db.Write(t.Context(), "holder", func(ctx context.Context, tx *store.Tx) error {
 			list, err := tx.LockLinks(ctx, c, []string{"r3", "r1", "x"})
 			if err != nil {
@@ -176,7 +180,7 @@ func testLinkLocks(t *testing.T, db *store.DB) {
 			if len(list) != 2 || list[0].RemoteID != "r1" || list[1].RemoteID != "r3" || list[0].ReadAt != 1001 || list[1].LinkHead != link(c, 3, "r3", "l3").LinkHead {
 				t.Errorf("locked: %+v", list)
 			}
-			close(locked)
+			hold()
 			<-release
 			_, err = tx.SetLinkState(ctx, c, []string{"r1"}, store.Unlinked)
 			return err
@@ -188,7 +192,7 @@ func testLinkLocks(t *testing.T, db *store.DB) {
 	<-locked
 	// Readers never wait.
 	equal(t, "before", heads(t, db, c, "r1")["r1"].State, store.Linked)
-	time.AfterFunc(50*time.Millisecond, func() { close(release) })
+	time.AfterFunc(50*time.Millisecond, letGo)
 	// A second locker waits and sees what the first did.
 	write(t, db, func(ctx context.Context, tx *store.Tx) error {
 		list, err := tx.LockLinks(ctx, c, []string{"r1"})
