@@ -56,7 +56,8 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return sqliteOpenError(abs, err)
 	}
 	// Opening a file proves nothing; reading its header does.
-	if err := db.read.QueryRowxContext(ctx, "SELECT count(*) FROM sqlite_schema").Err(); err != nil {
+	var tables int // scanned, because a row that is not keeps its connection
+	if err := db.read.GetContext(ctx, &tables, "SELECT count(*) FROM sqlite_schema"); err != nil {
 		return sqliteOpenError(abs, err)
 	}
 	return nil

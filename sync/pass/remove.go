@@ -294,6 +294,11 @@ func (s *slice) finish(ctx context.Context) error {
 		if err := tx.DropCandidates(ctx, s.candidates()); err != nil {
 			return err
 		}
+		if id := s.in.Run.Spec.ApproveParked; id > 0 {
+			if err := tx.ResolveParked(ctx, id, "approved"); err != nil {
+				return err
+			}
+		}
 		return s.watermark(ctx, tx)
 	})
 }
