@@ -69,20 +69,19 @@ func (s *slice) readRequest() channels.ReadRequest {
 }
 
 // assemble collects pages into the next batch. It returns a batch, an error, or
-// both: what was read before an error is still written.
+// both: what was read before an error is still written. Neither: the slice is
+// to end, and no page is there yet.
 func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch, error) {
 	var b *batch
 	var deadline <-chan time.Time
 	bytes := 0
 	for {
-		var page channels.Page
-		var ok bool
-		select {
-		case page, ok = <-src.pages:
-		case <-deadline:
-			return b, nil
-		case <-ctx.Done():
+		page, ok, stop := src.next(ctx, deadline, s.in.Soft)
+		switch {
+		case stop && ctx.Err() != nil:
 			return nil, ctx.Err()
+		case stop:
+			return b, nil
 		}
 		if !ok {
 			return b, src.err

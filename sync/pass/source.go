@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -62,6 +63,25 @@ func (s *source) read(ctx context.Context, r channels.Reader) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// next gives the next page; ok is false at the end of the listing. A page that
+// is there comes first. stop says that there is none and that one of the others
+// happened: a page that a remote takes long for must not hold a drain up.
+func (s *source) next(ctx context.Context, deadline <-chan time.Time, soft <-chan struct{}) (page channels.Page, ok, stop bool) {
+	select {
+	case page, ok = <-s.pages:
+		return page, ok, false
+	default:
+	}
+	select {
+	case page, ok = <-s.pages:
+		return page, ok, false
+	case <-deadline:
+	case <-soft:
+	case <-ctx.Done():
+	}
+	return channels.Page{}, false, true
 }
 
 // took gives back the room of a page that left the queue.
