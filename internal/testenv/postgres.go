@@ -94,21 +94,25 @@ func (s *server) bootPostgres(ctx context.Context, o owner, initdb string) error
 	if err != nil {
 		return err
 	}
-	postgres := filepath.Join(filepath.Dir(initdb), "postgres")
-	p, err := o.start(s.Dir, filepath.Join(s.Dir, "log"), env, postgres, "-D", data,
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+	s.URL = fmt.Sprintf("postgres://tandem:%s@127.0.0.1:%d/postgres?sslmode=disable", password, ports[0])
+	args := []string{
+		"-D", data, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 		"-p", strconv.Itoa(ports[0]), "-c", "max_connections=300", "-c", "shared_buffers=128MB",
 		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_wal_size=2GB",
 		"-c", "max_prepared_transactions=20", "-c", "log_min_messages=warning",
-		"-c", "log_min_error_statement=panic")
-	if err != nil {
-		return err
+		"-c", "log_min_error_statement=panic",
 	}
-	s.PIDs = []int{p.pid}
-	s.URL = fmt.Sprintf("postgres://tandem:%s@127.0.0.1:%d/postgres?sslmode=disable", password, ports[0])
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	return p.await(ctx, func(ctx context.Context) error { return pingPostgres(ctx, s.URL) })
+	s.again = func(ctx context.Context) error {
+		p, err := o.start(s.Dir, filepath.Join(s.Dir, "log"), env, filepath.Join(filepath.Dir(initdb), "postgres"), args...)
+		if err != nil {
+			return err
+		}
+		s.PIDs = []int{p.pid}
+		ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+		defer cancel()
+		return p.await(ctx, func(ctx context.Context) error { return pingPostgres(ctx, s.URL) })
+	}
+	return s.again(ctx)
 }
 
 // postgresProgram finds initdb beside the server, not Debian's wrapper.

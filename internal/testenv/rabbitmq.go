@@ -127,21 +127,24 @@ func (s *server) bootRabbit(ctx context.Context, o owner, program string) error 
 		return err
 	}
 	s.PIDs = []int{epmd.pid}
-	p, err := o.start(s.Dir, filepath.Join(s.Dir, "log"), env, program)
-	if err != nil {
-		return err
-	}
-	s.PIDs = []int{p.pid, epmd.pid}
 	s.URL = fmt.Sprintf("amqp://tandem:%s@127.0.0.1:%d/", password, at.amqp)
 	s.Management = fmt.Sprintf("http://tandem:%s@127.0.0.1:%d", password, at.management)
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	return p.await(ctx, func(ctx context.Context) error {
-		if err := pingAMQP(ctx, s.URL); err != nil {
+	s.again = func(ctx context.Context) error {
+		p, err := o.start(s.Dir, filepath.Join(s.Dir, "log"), env, program)
+		if err != nil {
 			return err
 		}
-		return pingManagement(ctx, s.Management)
-	})
+		s.PIDs = []int{p.pid, epmd.pid}
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		return p.await(ctx, func(ctx context.Context) error {
+			if err := pingAMQP(ctx, s.URL); err != nil {
+				return err
+			}
+			return pingManagement(ctx, s.Management)
+		})
+	}
+	return s.again(ctx)
 }
 
 // startEpmd runs Erlang's port mapper ourselves: one that the node starts on

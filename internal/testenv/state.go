@@ -24,6 +24,10 @@ type server struct {
 	Management string `json:"management,omitempty"` // RabbitMQ's HTTP API
 	Dir        string `json:"dir"`                  // all its files; every process carries it in its arguments
 	PIDs       []int  `json:"pids"`                 // the order to end them in
+
+	// again starts the server's main process, PIDs[0], on its files and waits
+	// until it answers; nil for a server that a state file remembers.
+	again func(context.Context) error
 }
 
 // stateDir gives the folder of the state file and the lock, made when absent.
