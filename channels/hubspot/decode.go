@@ -201,21 +201,22 @@ func (d *decoder) pages(name []byte, i int) int {
 func (d *decoder) next(name []byte, i int) int {
 	end := d.s.skip(i)
 	if string(name) == "after" {
-		d.got.after = d.plain(i, end)
+		d.got.after, _ = d.plain(i, end)
 	}
 	return end
 }
 
-// plain gives a text or number at i as text; "" for anything else.
-func (d *decoder) plain(i, end int) string {
+// plain gives a text or number at i as text, and whether a database can keep it;
+// "" for anything else.
+func (d *decoder) plain(i, end int) (string, bool) {
 	switch c := d.s.b[i]; {
 	case c == '"':
-		text, _ := d.s.unquote(d.s.b[i:end])
-		return string(text)
+		text, ok := d.s.unquote(d.s.b[i:end])
+		return string(text), ok
 	case c >= '0' && c <= '9':
-		return string(d.s.b[i:end])
+		return string(d.s.b[i:end]), true
 	}
-	return ""
+	return "", true
 }
 
 // record reads the record at i.
@@ -269,7 +270,10 @@ func (d *decoder) member(name []byte, i int) int {
 	end := d.s.skip(i)
 	switch string(name) {
 	case "id":
-		d.id = d.plain(i, end)
+		var ok bool
+		if d.id, ok = d.plain(i, end); !ok {
+			d.id = "" // no id can be told from another by what is left of it
+		}
 	case "updatedAt":
 		d.updated = d.time(i, end)
 	case "archivedAt":

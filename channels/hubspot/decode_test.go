@@ -24,13 +24,14 @@ func TestBadRecordsOfAGoodPage(t *testing.T) {
 		code string
 		id   string
 	}{
-		"NUL":            {`{"id":"7","properties":{"email":"a\u0000b"}}`, fault.CodeBadRecord, "7"},
-		"half surrogate": {`{"id":"7","properties":{"phone":"\ud83d"}}`, fault.CodeBadRecord, "7"},
-		"bad UTF-8":      {"{\"id\":\"7\",\"properties\":{\"phone\":\"\xff\"}}", fault.CodeBadRecord, "7"},
-		"no id":          {`{"properties":{"email":"x"}}`, "missing_id", ""},
-		"id is null":     {`{"id":null,"properties":{"email":"x"}}`, "missing_id", ""},
-		"no object":      {`"7"`, fault.CodeBadRecord, ""},
-		"too large":      {`{"id":"7","properties":{"email":"` + strings.Repeat("x", 4<<20) + `"}}`, "record_too_large", "7"},
+		"NUL":             {`{"id":"7","properties":{"email":"a\u0000b"}}`, fault.CodeBadRecord, "7"},
+		"half surrogate":  {`{"id":"7","properties":{"phone":"\ud83d"}}`, fault.CodeBadRecord, "7"},
+		"bad UTF-8":       {"{\"id\":\"7\",\"properties\":{\"phone\":\"\xff\"}}", fault.CodeBadRecord, "7"},
+		"no id":           {`{"properties":{"email":"x"}}`, "missing_id", ""},
+		"id is null":      {`{"id":null,"properties":{"email":"x"}}`, "missing_id", ""},
+		"id of bad UTF-8": {"{\"id\":\"7\xff\",\"properties\":{}}", "missing_id", ""},
+		"no object":       {`"7"`, fault.CodeBadRecord, ""},
+		"too large":       {`{"id":"7","properties":{"email":"` + strings.Repeat("x", 4<<20) + `"}}`, "record_too_large", "7"},
 	} {
 		a := open(t, emulator.Config{}, "")
 		good := `{"id":"%","properties":{"email":"good","unmapped":"\u0000","lastmodifieddate":"2026-11-24T09:00:00Z"},"archived":false}`

@@ -19,7 +19,7 @@ import (
 func noSecret(tb testing.TB, err error) {
 	tb.Helper()
 	text := fmt.Sprintf("%v %+v %s %s", err, err, fault.HintOf(err), fault.WhereOf(err))
-	if strings.Contains(text, token) || strings.Contains(text, token[4:30]) {
+	if strings.Contains(text, token) || strings.Contains(text, token[4:14]) {
 		tb.Errorf("the error holds the token: %s", text)
 	}
 }
@@ -51,6 +51,7 @@ func TestFaults(t *testing.T) {
 		"403":                       {fault: emulator.Status(403, "FORBIDDEN", "not for "+token), class: fault.Permanent, code: fault.CodeAuth, calls: 1, hint: "crm.objects.contacts.read"},
 		"400":                       {fault: emulator.Status(400, "VALIDATION_ERROR", "Authorization: Bearer "+token), class: fault.Permanent, code: "refused", calls: 1},
 		"414":                       {fault: emulator.Status(414, "", ""), class: fault.Permanent, code: "refused", calls: 1},
+		"400, token at the cut":     {fault: emulator.Status(400, "VALIDATION_ERROR", strings.Repeat("x", 180)+token), class: fault.Permanent, code: "refused", calls: 1},
 		"302":                       {fault: emulator.Status(302, "", ""), class: fault.Permanent, code: "redirect", calls: 1},
 		"408":                       {fault: emulator.Status(408, "", ""), class: fault.Retryable, code: fault.CodeUnreachable, calls: 4},
 		"500":                       {fault: emulator.Status(500, "INTERNAL_ERROR", token), class: fault.Retryable, code: fault.CodeUnreachable, calls: 4},

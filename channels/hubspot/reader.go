@@ -168,7 +168,6 @@ func (r *reader) afterListing(p position) position {
 // fill reads the contacts that the page only named.
 func fill(ctx context.Context, by *rows, f *fetched) error {
 	ids := make([]string, 0, len(f.records))
-	named := make(map[string]record.Record, len(f.records))
 	var broken []record.Record
 	for _, x := range f.records {
 		if x.Err != nil || x.Deleted {
@@ -176,16 +175,10 @@ func fill(ctx context.Context, by *rows, f *fetched) error {
 			continue
 		}
 		ids = append(ids, x.ID)
-		named[x.ID] = x
 	}
 	recs, n, err := by.read(ctx, ids)
 	if err != nil {
 		return err
-	}
-	for i := range recs {
-		if recs[i].Modified.IsZero() { // gone, or refused: what named it knew a time
-			recs[i].Modified = named[recs[i].ID].Modified
-		}
 	}
 	f.records = slices.Concat(recs, broken)
 	f.bytes += n

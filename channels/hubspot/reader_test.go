@@ -351,6 +351,29 @@ func TestChangesWhileAListingRuns(t *testing.T) {
 	}
 }
 
+// More changes than a page holds between any two searches: the listing ends all
+// the same, at the time it began.
+func TestDoesNotChaseChanges(t *testing.T) {
+	t.Parallel()
+	a := open(t, emulator.Config{}, `{"history":"never"}`)
+	ids := a.Seed(1200)
+	turn := 0
+	a.OnCall(func(op emulator.Op) {
+		if op == emulator.OpSearch && turn < 100 {
+			turn++
+			a.Advance(5 * time.Second)
+			for i := range 300 {
+				a.Advance(time.Millisecond)
+				a.Edit(map[string]string{"phone": fmt.Sprint(turn)}, ids[(turn*300+i)%len(ids)])
+			}
+		}
+	})
+	a.all(t, channels.ReadRequest{Since: morning})
+	if turn > 12 {
+		t.Errorf("the listing took %d searches", turn)
+	}
+}
+
 func TestUntilDropsWhatIsLater(t *testing.T) {
 	t.Parallel()
 	for _, remote := range []string{"", `{"history":"never"}`} {

@@ -72,8 +72,12 @@ func (t Type) Open(_ context.Context, s channels.Settings) (channels.Channel, er
 	if t.SearchRate.N == 0 {
 		t.SearchRate = searchRate
 	}
+	reach, err := transport.NewHTTP(p.http, p.guard)
+	if err != nil {
+		return nil, err
+	}
 	c := newClient(p, t)
-	ch := &Channel{name: s.Channel, client: c}
+	ch := &Channel{name: s.Channel, client: c, reach: reach}
 	for _, k := range p.connectors {
 		ch.connectors = append(ch.connectors, &connector{connectorSettings: k, client: c})
 	}
@@ -84,6 +88,7 @@ func (t Type) Open(_ context.Context, s channels.Settings) (channels.Channel, er
 type Channel struct {
 	name       string
 	client     *client
+	reach      *transport.HTTP // for Stages alone
 	connectors []*connector
 }
 
@@ -117,7 +122,7 @@ func (c *Channel) Quota() (Quota, bool) { return c.client.quota.get() }
 // Close frees idle connections.
 func (c *Channel) Close() error {
 	c.client.tr.CloseIdleConnections()
-	return nil
+	return c.reach.Close()
 }
 
 // Quota is what is left of the account's limits. A number HubSpot did not tell

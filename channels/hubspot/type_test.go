@@ -138,6 +138,24 @@ func TestSchemaKnowsTheSettings(t *testing.T) {
 	}
 }
 
+func TestStagesReachHubSpot(t *testing.T) {
+	t.Parallel()
+	a := open(t, emulator.Config{}, "")
+	var names []string
+	for _, s := range a.ch.Stages(t.Context()) {
+		names = append(names, s.Name)
+		if s.Err != nil || s.Message == "" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if !slices.Equal(names, []string{"name", "connect"}) { // plain http has no tls
+		t.Error(names)
+	}
+	if n := a.Calls(emulator.OpAny); n != 0 {
+		t.Errorf("%d calls", n)
+	}
+}
+
 func TestRefusesFieldsThatAreNoProperties(t *testing.T) {
 	t.Parallel()
 	a := open(t, emulator.Config{}, "")
