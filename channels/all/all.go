@@ -2,4 +2,7 @@
 // for its side effect.
 package all
 
-import _ "github.com/tandem-sync/tandem/channels/rest" // type rest
+import (
+	_ "github.com/tandem-sync/tandem/channels/hubspot" // type hubspot
+	_ "github.com/tandem-sync/tandem/channels/rest"    // type rest
+)
