@@ -22,7 +22,8 @@ func scanChannel(row scanner) (Channel, error) {
 // PutChannel stores a channel by its name. The same type, settings and manager
 // change nothing; otherwise the revision grows by one and the settings of that
 // revision are kept for the runs that work with it. Enabled counts for a new
-// channel only; see SetChannelEnabled.
+// channel only; see SetChannelEnabled. What the schedule says counts from now;
+// a new channel runs at once.
 func (tx *Tx) PutChannel(ctx context.Context, c Channel) (id, revision int64, changed bool, err error) {
 	old, err := scanChannel(tx.row(ctx, "SELECT "+channelColumns+" FROM tandem_channel WHERE name = ? @nokey", c.Name))
 	switch {
@@ -46,7 +47,7 @@ func (tx *Tx) PutChannel(ctx context.Context, c Channel) (id, revision int64, ch
 	if err != nil {
 		return 0, 0, false, fmt.Errorf("keep revision %d of channel %s: %w", revision, c.Name, err)
 	}
-	return id, revision, true, nil
+	return id, revision, true, tx.touchSchedule(ctx, id, revision == 1)
 }
 
 func (tx *Tx) insertChannel(ctx context.Context, c Channel) (id int64, err error) {
@@ -80,13 +81,21 @@ func (tx *Tx) ChannelRevision(ctx context.Context, id, revision int64) (json.Raw
 	return settings.raw, errNoRow(err, "revision", fmt.Sprintf("%d of channel %d", revision, id))
 }
 
-// SetChannelEnabled switches a channel on or off. Settings and revision stay.
+// SetChannelEnabled switches a channel on or off. Settings and revision stay. A
+// channel that is switched on runs at once.
 func (tx *Tx) SetChannelEnabled(ctx context.Context, id int64, enabled bool) error {
-	n, err := tx.exec(ctx, "UPDATE tandem_channel SET enabled = ?, updated_at = @now WHERE id = ?", enabled, id)
-	if err == nil && n == 0 {
-		err = errNoRow(sql.ErrNoRows, "channel", id)
+	var was bool
+	err := tx.row(ctx, "SELECT enabled FROM tandem_channel WHERE id = ? @nokey", id).Scan(&was)
+	if err != nil || was == enabled {
+		return errNoRow(err, "channel", id)
 	}
-	return err
+	if _, err := tx.exec(ctx, "UPDATE tandem_channel SET enabled = ?, updated_at = @now WHERE id = ?", enabled, id); err != nil {
+		return fmt.Errorf("enable channel %d: %w", id, err)
+	}
+	if !enabled {
+		return tx.stopSchedule(ctx, id)
+	}
+	return tx.touchSchedule(ctx, id, true)
 }
 
 // LockChannel takes the lock that every transaction about a channel's runs

@@ -23,6 +23,8 @@ func (tx *Tx) Purge(ctx context.Context, before time.Time) error {
 			(SELECT 1 FROM tandem_request q WHERE q.run_id = tandem_run.id AND q.external_id IS NOT NULL)`, []any{at}},
 		{"DELETE FROM tandem_seen WHERE run_id IN (SELECT id FROM tandem_run WHERE status IN " + ended + ")", nil},
 		{"DELETE FROM tandem_candidate WHERE owner LIKE 'slice/%' AND NOT EXISTS (SELECT 1 FROM tandem_slice s JOIN tandem_run r ON r.id = s.run_id WHERE owner = 'slice/' || s.id AND r.status NOT IN " + ended + ")", nil},
+		// A tick long past cannot come again: its channel has moved on.
+		{"DELETE FROM tandem_tick WHERE at < @in(?)", []any{-time.Hour.Microseconds()}},
 		{"DELETE FROM tandem_parked WHERE resolved <> '' AND resolved_at < ?", []any{at}},
 		{"DELETE FROM tandem_candidate WHERE owner LIKE 'parked/%' AND NOT EXISTS (SELECT 1 FROM tandem_parked p WHERE owner = 'parked/' || p.id)", nil},
 		{`DELETE FROM tandem_channel_revision WHERE created_at < ?

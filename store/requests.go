@@ -38,6 +38,11 @@ func (tx *Tx) AddRequest(ctx context.Context, r Request, joinable bool) (run Run
 			return first, false, ok, err
 		}
 	}
+	if r.Trigger == TriggerManual || r.Trigger == TriggerAPI {
+		if err := tx.forgiveFailures(ctx, r.ChannelID); err != nil {
+			return Run{}, false, false, err
+		}
+	}
 	if joinable {
 		run, joined, err = tx.findCovering(ctx, r)
 	}

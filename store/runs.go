@@ -175,6 +175,9 @@ func (tx *Tx) FinishRun(ctx context.Context, runID int64, status Status, cause *
 	if err := tx.endRun(ctx, run, status, cause); err != nil {
 		return 0, fmt.Errorf("finish run %d: %w", runID, err)
 	}
+	if err := tx.noteEnd(ctx, run, status); err != nil {
+		return 0, err
+	}
 	if err := tx.analyzeLinks(ctx, runID); err != nil {
 		return 0, err
 	}

@@ -23,6 +23,7 @@ import (
 //	@skip     FOR UPDATE SKIP LOCKED on PostgreSQL
 //	@one(…@end a comparison with the rows of a query that PostgreSQL must run once:
 //	          inside IN it may run again and again, with other rows locked each time
+//	@rows(?)  the elements of a JSON list as rows j(value); members by j.value->>'name'
 var (
 	postgresMarks = strings.NewReplacer(
 		"@now", "clock_timestamp()",
@@ -31,6 +32,8 @@ var (
 		"@one(", "= ANY(ARRAY(",
 		"@end", "))",
 		"@nokey", "FOR NO KEY UPDATE",
+		"@rows(?)", "json_array_elements(?::json) AS j(value)",
+		"@skipdue", "FOR NO KEY UPDATE OF s, c SKIP LOCKED",
 		"@skipslice", "FOR UPDATE OF s SKIP LOCKED",
 		"@skiprun", "FOR UPDATE OF r SKIP LOCKED",
 		"@skip", "FOR UPDATE SKIP LOCKED",
@@ -40,6 +43,8 @@ var (
 		"@one(", "IN (",
 		"@end", ")",
 		"@nokey", "",
+		"@rows(?)", "json_each(?) AS j",
+		"@skipdue", "",
 		"@skipslice", "",
 		"@skiprun", "",
 		"@skip", "",

@@ -37,3 +37,27 @@ func (tx *Tx) SetWatermark(ctx context.Context, connectorID int64, at time.Time,
 	}
 	return nil
 }
+
+// NoteFullRead keeps when the last run began that read all of a connector, by
+// our own clock: the watermark tells the remote's, which may be hours off. Only
+// a connector that has a watermark has one.
+func (tx *Tx) NoteFullRead(ctx context.Context, connectorID int64, began time.Time) error {
+	at := tx.time(began)
+	_, err := tx.exec(ctx, `UPDATE tandem_watermark SET full_run_at = CASE WHEN full_run_at > ? THEN full_run_at ELSE ? END WHERE connector_id = ?`,
+		at, at, connectorID)
+	if err != nil {
+		return fmt.Errorf("full read of connector %d: %w", connectorID, err)
+	}
+	return nil
+}
+
+// FullRead reads when the last run began that read all of a connector; the zero
+// time when none has.
+func (tx *Tx) FullRead(ctx context.Context, connectorID int64) (time.Time, error) {
+	var at nullTime
+	err := tx.row(ctx, "SELECT coalesce(full_run_at, full_at) FROM tandem_watermark WHERE connector_id = ?", connectorID).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return at.value(), err
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// A channel is deleted in steps, so that no transaction is long however much it
+// has left behind: RetireChannel, then DropLinks and DropRuns until they find
+// nothing, then DeleteChannel. None of them touches a row of a user's table.
+// What was begun and not ended can be done again from the start.
+
+// RetireChannel switches a channel off, ends its runs and takes the right to
+// write from every worker that has it.
+func (tx *Tx) RetireChannel(ctx context.Context, id int64) error {
+	if err := tx.LockChannel(ctx, id); err != nil {
+		return err
+	}
+	if err := tx.SetChannelEnabled(ctx, id, false); err != nil {
+		return err
+	}
+	if err := tx.CancelRuns(ctx, id); err != nil {
+		return err
+	}
+	return tx.fenceChannel(ctx, id)
+}
+
+// CancelRuns cancels every run of a channel that has not ended; see CancelRun.
+func (tx *Tx) CancelRuns(ctx context.Context, channelID int64) error {
+	if err := tx.LockChannel(ctx, channelID); err != nil {
+		return err
+	}
+	// The latest first: ending one must not ask for the next of its lane.
+	ids, err := collect(ctx, tx, scanInt, `SELECT id FROM tandem_run WHERE channel_id = ?
+		AND status IN ('planned', 'preparing', 'execution') ORDER BY id DESC`, channelID)
+	if err != nil {
+		return fmt.Errorf("runs of channel %d: %w", channelID, err)
+	}
+	for _, id := range ids {
+		if err := tx.CancelRun(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fenceChannel frees the leases under new epochs: the old ones commit nothing
+// more. The rows stay, because an epoch must never come twice.
+func (tx *Tx) fenceChannel(ctx context.Context, id int64) error {
+	if _, err := tx.exec(ctx, "UPDATE tandem_lease SET owner = '', epoch = epoch + 1, expires_at = @now WHERE channel_id = ?", id); err != nil {
+		return fmt.Errorf("leases of channel %d: %w", id, err)
+	}
+	return nil
+}
+
+// DropLinks deletes up to limit links of a channel and says how many it found.
+func (tx *Tx) DropLinks(ctx context.Context, channelID int64, limit int) (int64, error) {
+	n, err := tx.exec(ctx, `DELETE FROM tandem_link WHERE (connector_id, remote_id) IN (
+		SELECT connector_id, remote_id FROM tandem_link
+		WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?) LIMIT ?)`, channelID, limit)
+	if err != nil {
+		return 0, fmt.Errorf("links of channel %d: %w", channelID, err)
+	}
+	return n, nil
+}
+
+// DropRuns deletes up to limit runs of a channel with their requests and slices
+// and says how many it found.
+func (tx *Tx) DropRuns(ctx context.Context, channelID int64, limit int) (int64, error) {
+	n, err := tx.exec(ctx, "DELETE FROM tandem_run WHERE id IN (SELECT id FROM tandem_run WHERE channel_id = ? LIMIT ?)", channelID, limit)
+	if err != nil {
+		return 0, fmt.Errorf("runs of channel %d: %w", channelID, err)
+	}
+	return n, nil
+}
+
+// DeleteChannel deletes a channel with all that is left of it: links, runs,
+// watermarks, schedule, settings and what is parked.
+func (tx *Tx) DeleteChannel(ctx context.Context, id int64) error {
+	if err := tx.LockChannel(ctx, id); err != nil {
+		return err
+	}
+	if err := tx.fenceChannel(ctx, id); err != nil {
+		return err
+	}
+	for _, q := range []string{
+		"DELETE FROM tandem_link WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?)",
+		"DELETE FROM tandem_parked WHERE channel_id = ?",
+		"DELETE FROM tandem_channel WHERE id = ?",
+	} {
+		if _, err := tx.exec(ctx, q, id); err != nil {
+			return fmt.Errorf("delete channel %d: %w", id, err)
+		}
+	}
+	return nil
+}
