@@ -272,7 +272,7 @@ func TestStaysBelowHubSpotsLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, since := range []time.Time{{}, morning} {
-		for range 3 {
+		for range 6 {
 			r, err := c.Reader(t.Context(), channels.ReadRequest{Fields: fields, Since: since})
 			if err != nil {
 				t.Fatal(err)
