@@ -8,15 +8,18 @@ import (
 )
 
 // StalledSlices finds active slices of executing runs that nobody works on and
-// nothing will wake: due, without a live lease, and without a message or with
-// one older than idle. Each gets a new message in the outbox of this
-// transaction and counts as asked for now.
+// nothing will wake: due, without a live lease, and without a message, with one
+// older than idle, or with a lease that has run out since: then its worker died
+// with the message. Each gets a new message in the outbox of this transaction
+// and counts as asked for now.
 func (tx *Tx) StalledSlices(ctx context.Context, idle time.Duration, limit int) ([]Slice, error) {
 	ids, err := collect(ctx, tx, scanInt, `UPDATE tandem_slice SET queued_at = @now WHERE id @one(
 		SELECT s.id FROM tandem_slice s JOIN tandem_run r ON r.id = s.run_id
 		WHERE s.state = 'active' AND r.status = 'execution'
 			AND (s.not_before IS NULL OR s.not_before <= @now)
-			AND (s.queued_at IS NULL OR s.queued_at <= @in(?))
+			AND (s.queued_at IS NULL OR s.queued_at <= @in(?)
+				OR EXISTS (SELECT 1 FROM tandem_lease l WHERE l.channel_id = s.channel_id AND l.connector_id = s.connector_id
+					AND l.direction = r.kind AND l.shard = s.shard AND l.owner <> '' AND l.expires_at > s.queued_at))
 			AND NOT EXISTS (SELECT 1 FROM tandem_lease l WHERE l.channel_id = s.channel_id AND l.connector_id = s.connector_id
 				AND l.direction = r.kind AND l.shard = s.shard AND l.owner <> '' AND l.expires_at > @now)
 		ORDER BY s.id LIMIT ? @skipslice@end RETURNING id`, -idle.Microseconds(), limit)

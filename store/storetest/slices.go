@@ -178,6 +178,14 @@ func testSweepSlices(t *testing.T, db *store.DB) {
 	equal(t, "worked on", sweep(time.Hour), 0)
 	age(t, db, "tandem_lease", "expires_at", 2*time.Hour)
 	equal(t, "an expired lease", sweep(time.Hour), 1)
+	// Whoever held a lease that ran out after the message was asked for has died
+	// with it.
+	age(t, db, "tandem_slice", "queued_at", 2*time.Minute)
+	equal(t, "a young message, and a lease that expired before it", sweep(time.Hour), 0)
+	age(t, db, "tandem_lease", "expires_at", -2*time.Hour)
+	age(t, db, "tandem_lease", "expires_at", time.Hour+time.Minute)
+	equal(t, "a young message, and a lease that expired after it", sweep(time.Hour), 1)
+	equal(t, "once for each expiry", sweep(time.Hour), 0)
 	age(t, db, "tandem_slice", "queued_at", 2*time.Hour)
 	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.ReleaseLease(ctx, lease) })
 	equal(t, "a released lease", sweep(time.Hour), 1)
