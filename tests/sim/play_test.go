@@ -117,6 +117,7 @@ func (w *world) heal() {
 	w.sched.release()
 	w.asking.Wait()
 	w.settle()
+	w.editWhileReading()
 	w.request(store.ModeIncremental)
 	w.asking.Wait()
 	w.settle()
@@ -129,6 +130,26 @@ func (w *world) heal() {
 		k.cancel()
 	}
 	w.lives.Wait()
+}
+
+// editWhileReading lets people go on editing while a slow remote is read, with
+// nothing failing: what they change behind the reader's back must be in the
+// next incremental run.
+func (w *world) editWhileReading() {
+	w.remote.slow(400 * time.Millisecond)
+	for n := range 2 {
+		w.request(store.ModeIncremental)
+		w.asking.Wait()
+		for k := range 20 {
+			time.Sleep(250 * time.Millisecond)
+			w.remote.edit(w.rng, 1000+100*n+k)
+			if k%7 == 0 {
+				w.remote.create()
+			}
+		}
+		w.settle()
+	}
+	w.remote.slow(5 * time.Millisecond)
 }
 
 // settle waits until no run is under way, an hour of fake time at most.

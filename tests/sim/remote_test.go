@@ -38,18 +38,31 @@ type remote struct {
 	tomb   bool // reports tombstones
 	page   int
 	faulty bool
+	wait   time.Duration // a page takes so long
 	calls  int
 }
 
 func newRemote(seed uint64) *remote {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	return &remote{
-		rng: rng, all: map[string]*contact{}, page: 3 + rng.IntN(5), faulty: true,
+		rng: rng, all: map[string]*contact{}, page: 3 + rng.IntN(5), faulty: true, wait: 5 * time.Millisecond,
 		offset: rng.IntN(2) == 0, tomb: rng.IntN(2) == 0, skew: time.Duration(rng.IntN(1200)-600) * time.Second,
 	}
 }
 
 func (r *remote) now() time.Time { return time.Now().Add(r.skew).UTC().Truncate(time.Millisecond) }
+
+func (r *remote) slow(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wait = d
+}
+
+func (r *remote) takes() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wait
+}
 
 // create, edit and remove are what the remote's own users do.
 func (r *remote) create() string {
@@ -199,7 +212,7 @@ func (rd *simReader) Close() error { return nil }
 func (rd *simReader) ReadPage(ctx context.Context) (channels.Page, error) {
 	started := time.Now()
 	select { // the remote takes its time
-	case <-time.After(5 * time.Millisecond):
+	case <-time.After(rd.r.takes()):
 	case <-ctx.Done():
 		return channels.Page{}, ctx.Err()
 	}
