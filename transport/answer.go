@@ -159,6 +159,9 @@ func (h *HTTP) statusError(r Request, u *url.URL, hr *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(hr.Body, 16<<10))
 	class, code, hint := classify(hr.StatusCode)
 	e := h.errorf(class, code, r, u, "%s%s", statusText(hr.StatusCode), h.excerpt(body))
+	if hr.StatusCode == http.StatusUnauthorized {
+		e.Err = marked{e.Err, errUnauthorized}
+	}
 	if hint != "" {
 		e = e.WithHint(hint)
 	}
@@ -169,6 +172,15 @@ func (h *HTTP) statusError(r Request, u *url.URL, hr *http.Response) error {
 	}
 	return e
 }
+
+// marked is an error that is also another one, without its text.
+type marked struct {
+	error
+	also error
+}
+
+// Is reports whether target is the other one.
+func (m marked) Is(target error) bool { return target == m.also } //nolint:errorlint // a mark is one value
 
 func statusText(code int) string {
 	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
@@ -192,9 +204,14 @@ func classify(status int) (class fault.Class, code, hint string) {
 	return fault.Permanent, "refused", "the remote does not accept the request: check the path, the query and the body"
 }
 
-// retryAfter reads Retry-After: seconds, or a date that is compared with the
-// server's own clock where it says it. Nonsense counts as missing.
+// retryAfter reads Retry-After.
 func (h *HTTP) retryAfter(header http.Header) time.Duration {
+	return retryAfterOf(header, h.clock.Now())
+}
+
+// retryAfterOf reads Retry-After: seconds, or a date that is compared with the
+// server's own clock where it says it. Nonsense counts as missing.
+func retryAfterOf(header http.Header, ours time.Time) time.Duration {
 	v := strings.TrimSpace(header.Get("Retry-After"))
 	if v == "" {
 		return 0
@@ -211,7 +228,7 @@ func (h *HTTP) retryAfter(header http.Header) time.Duration {
 	}
 	now, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
-		now = h.clock.Now()
+		now = ours
 	}
 	return max(0, min(at.Sub(now), maxRetryAfter))
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,16 +21,22 @@ const (
 	AuthBasic  AuthKind = "basic"  // Authorization: Basic
 	AuthHeader AuthKind = "header" // a header of the given name
 	AuthQuery  AuthKind = "query"  // a query key of the given name
+	AuthOAuth2 AuthKind = "oauth2" // Authorization: Bearer, with a token that is got and renewed
 )
 
 // Auth is a credential. The zero value is none.
 type Auth struct {
 	Kind     AuthKind
-	Token    redact.Secret // bearer
+	Token    redact.Secret // bearer; oauth2: the refresh token to begin with, "" for client credentials
 	Username string        // basic
 	Password redact.Secret // basic
 	Name     string        // header, query
 	Value    redact.Secret // header, query
+
+	TokenURL     *url.URL      // oauth2
+	ClientID     string        // oauth2
+	ClientSecret redact.Secret // oauth2; "" for a client that has none
+	Scopes       []string      // oauth2; nil asks for none
 }
 
 // Header is an extra header of every call; its value may be a secret.
@@ -66,7 +73,7 @@ var hopHeaders = []string{
 func ParseHTTP(o settings.Object, g Guard) HTTPConfig {
 	c := HTTPConfig{
 		BaseURL:     parseBase(o, g),
-		Auth:        parseAuth(o),
+		Auth:        parseAuth(o, g),
 		Timeout:     o.Duration("timeout", DefaultTimeout, 100*time.Millisecond, 55*time.Second),
 		Concurrency: o.Int("concurrency", DefaultConcurrency, 1, maxConcurrency),
 	}
@@ -106,7 +113,7 @@ func parseBase(o settings.Object, g Guard) *url.URL {
 	return u
 }
 
-func parseAuth(o settings.Object) Auth {
+func parseAuth(o settings.Object, g Guard) Auth {
 	token := o.String("token", "")
 	if o.Has("token") {
 		checkSecret(o, "token", token)
@@ -120,14 +127,14 @@ func parseAuth(o settings.Object) Auth {
 		}
 		return Auth{Kind: AuthNone}
 	}
-	return parseAuthObject(o.Object("auth"))
+	return parseAuthObject(o.Object("auth"), g)
 }
 
-func parseAuthObject(o settings.Object) Auth {
+func parseAuthObject(o settings.Object, g Guard) Auth {
 	defer o.Done()
 	if !o.Has("type") {
 		o.Keys() // one problem is enough
-		o.Report("type", "one of none, bearer, basic, header, query", "is missing")
+		o.Report("type", "one of none, bearer, basic, header, query, oauth2", "is missing")
 		return Auth{Kind: AuthNone}
 	}
 	kind := AuthKind(o.Choice("type", "none", "none", "bearer", "basic", "header", "query", "oauth2"))
@@ -159,11 +166,21 @@ func parseAuthObject(o settings.Object) Auth {
 		checkHeader(o, "name", a.Name, "")
 	case AuthQuery:
 		a.Name, a.Value = need("name"), redact.Secret(need("value"))
-	case "oauth2":
-		o.Keys()
-		o.Report("type", "use bearer with a token", "oauth2 is not in this version")
-		a.Kind = AuthNone
-		return a
+	case AuthOAuth2:
+		a.TokenURL = parseTokenURL(o, g, need("token_url"))
+		a.ClientID = need("client_id")
+		used = append(used, "client_secret", "token", "scopes")
+		a.ClientSecret, a.Token = redact.Secret(o.String("client_secret", "")), redact.Secret(o.String("token", ""))
+		checkSecret(o, "client_secret", string(a.ClientSecret))
+		checkSecret(o, "token", string(a.Token))
+		a.Scopes = parseScopes(o)
+		switch {
+		case a.ClientSecret != "" || a.Token != "":
+		case o.Has("token") || !o.Has("client_secret"):
+			o.Report("client_secret", "write it, or use ${NAME} of the environment; or give a refresh token as token", "is missing for auth type oauth2")
+		default:
+			o.Report("client_secret", "set the environment variable it comes from", "is empty")
+		}
 	case AuthNone:
 	}
 	for _, key := range []string{"token", "username", "password", "name", "value", "token_url", "client_id", "client_secret", "scopes"} {
@@ -172,6 +189,48 @@ func parseAuthObject(o settings.Object) Auth {
 		}
 	}
 	return a
+}
+
+// parseTokenURL reads the address of the token endpoint, which the guard must
+// let through like base_url.
+func parseTokenURL(o settings.Object, g Guard, raw string) *url.URL {
+	const example = "for example https://login.example.com/oauth/token"
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		o.Report("token_url", example, "is not a valid address")
+		return nil
+	}
+	if message, fix := g.CheckURL(u); message != "" {
+		if u.RawQuery != "" || u.Fragment != "" {
+			fix = example
+		}
+		o.Report("token_url", fix, "%s", message)
+	}
+	return u
+}
+
+// parseScopes reads a list of scopes, or one text with blanks between them.
+func parseScopes(o settings.Object) []string {
+	raw := o.Raw("scopes")
+	if raw == nil {
+		return nil
+	}
+	var list []string
+	if s, ok := settings.Scalar(raw); ok {
+		list = strings.Fields(s)
+	} else if err := json.Unmarshal(raw, &list); err != nil {
+		o.Report("scopes", "scopes: [contacts.read, contacts.write]", "must be a list of texts")
+		return nil
+	}
+	for _, s := range list {
+		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			o.Report("scopes", "scopes: [contacts.read, contacts.write]", "%q is not a scope", s)
+		}
+	}
+	return list
 }
 
 // checkSecret finds the line break that a secret file or a here-document often

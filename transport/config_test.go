@@ -57,7 +57,7 @@ func TestParseHTTPFindsEverything(t *testing.T) {
 		{`{"base_url":"https://a.example","auth":{"type":"basic","username":"a:b","password":"x"}}`, []string{"transport.auth.username"}},
 		{`{"base_url":"https://a.example","auth":{"type":"header","name":"X Key","value":"x"}}`, []string{"transport.auth.name"}},
 		{`{"base_url":"https://a.example","auth":{"type":"query"}}`, []string{"transport.auth.name", "transport.auth.value"}},
-		{`{"base_url":"https://a.example","auth":{"type":"oauth2","client_id":"x"}}`, []string{"transport.auth.type"}},
+		{`{"base_url":"https://a.example","auth":{"type":"oauth2","client_id":"x"}}`, []string{"transport.auth.client_secret", "transport.auth.token_url"}},
 		{`{"base_url":"https://a.example","auth":{"type":"none","tokn":"x"}}`, []string{"transport.auth.tokn"}},
 		{`{"base_url":"https://a.example","headers":{"Host":"x"}}`, []string{"transport.headers.Host"}},
 		{`{"base_url":"https://a.example","headers":{"X-A":"x\r\nY: z"}}`, []string{"transport.headers.X-A"}},

@@ -3,7 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -37,41 +37,20 @@ const UserAgent = "Tandem (+https://github.com/tandem-sync/tandem)"
 // HTTP talks to one remote: one origin, one credential. Safe for concurrent
 // use. Close it to free its idle connections.
 type HTTP struct {
-	cfg    HTTPConfig
-	client *http.Client
-	tr     *http.Transport
-	dialer Dialer
-	tls    *tls.Config
-	slots  chan struct{}
-	limit  *limiter
-	budget *budget
-	mask   redact.Masker
-	clock  clock.Clock
-	rand   func() float64
+	cfg     HTTPConfig
+	client  *http.Client
+	tr      *http.Transport
+	dialer  Dialer
+	tls     *tls.Config
+	slots   chan struct{}
+	limit   *limiter
+	budget  *budget
+	mask    *masks
+	oauth   *oauth // nil unless auth is oauth2
+	breaker *breaker
+	clock   clock.Clock
+	rand    func() float64
 }
-
-// Option changes a seam of NewHTTP.
-type Option func(*options)
-
-type options struct {
-	clock    clock.Clock
-	rand     func() float64
-	resolver Resolver
-	roots    *x509.CertPool
-}
-
-// WithClock sets the clock that waits are measured with; the system's by default.
-func WithClock(c clock.Clock) Option { return func(o *options) { o.clock = c } }
-
-// WithRand sets the source of jitter, a number in [0,1).
-func WithRand(f func() float64) Option { return func(o *options) { o.rand = f } }
-
-// WithResolver sets how names are looked up.
-func WithResolver(r Resolver) Option { return func(o *options) { o.resolver = r } }
-
-// WithRoots sets the authorities that are trusted instead of the machine's; for
-// tests. No configuration reaches it.
-func WithRoots(p *x509.CertPool) Option { return func(o *options) { o.roots = p } }
 
 // NewHTTP makes a client for cfg.BaseURL that dials only what g allows. It
 // makes no call. cfg must come from ParseHTTP without a problem.
@@ -106,12 +85,19 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 		clock: o.clock, rand: o.rand,
 		client: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
-	h.mask = redact.NewMasker(secrets(cfg)...)
+	h.mask = newMasks(secrets(cfg)...)
+	h.breaker = newBreaker(o.breaker, o.told)
+	if cfg.Auth.Kind == AuthOAuth2 {
+		if cfg.Auth.TokenURL == nil {
+			return nil, fault.New(fault.Permanent, fault.CodeConfig, "http", "auth.token_url is missing")
+		}
+		h.oauth = newOAuth(cfg.Auth, o.tokens, newTokenClient(cfg, g, o, h.mask), o.clock, h.mask)
+	}
 	return h, nil
 }
 
 func secrets(cfg HTTPConfig) []string {
-	out := []string{string(cfg.Auth.Token), string(cfg.Auth.Password), string(cfg.Auth.Value)}
+	out := []string{string(cfg.Auth.Token), string(cfg.Auth.Password), string(cfg.Auth.Value), string(cfg.Auth.ClientSecret)}
 	for _, h := range cfg.Headers {
 		out = append(out, string(h.Value))
 	}
@@ -178,8 +164,9 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 	safe := r.Safe || r.Method == http.MethodGet || r.Method == http.MethodHead
 	h.budget.call()
 	begun := h.clock.Now()
+	renewed := false
 	for try := 0; ; try++ {
-		resp, err := h.attempt(ctx, r, u)
+		resp, err := h.authorised(ctx, r, u, &renewed)
 		if err == nil {
 			return resp, nil
 		}
@@ -191,6 +178,28 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 			return nil, cancelled(r.Op, cerr)
 		}
 	}
+}
+
+// authorised makes one attempt with an access token where the remote wants one.
+// A token that is not accepted is renewed and the attempt repeated, once per
+// call: what was answered 401 was not carried out.
+func (h *HTTP) authorised(ctx context.Context, r Request, u *url.URL, renewed *bool) (*Response, error) {
+	if h.oauth == nil {
+		return h.attempt(ctx, r, u, "")
+	}
+	t, err := h.oauth.token(ctx, r.Op)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := h.attempt(ctx, r, u, t.Access)
+	if *renewed || !unauthorized(err) {
+		return resp, err
+	}
+	*renewed = true
+	if t, err = h.oauth.renew(ctx, r.Op, t.Version); err != nil {
+		return nil, err
+	}
+	return h.attempt(ctx, r, u, t.Access)
 }
 
 // again says whether err is worth a repeat here, and after which wait.
@@ -206,7 +215,7 @@ func (h *HTTP) again(err error, try int) (time.Duration, bool) {
 	return time.Duration(h.rand() * float64(ceiling)), true
 }
 
-func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL) (*Response, error) {
+func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL, token redact.Secret) (*Response, error) {
 	select {
 	case h.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -217,7 +226,7 @@ func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL) (*Response, e
 		if err := h.pace(ctx, r.Op); err != nil {
 			return nil, err
 		}
-		resp, next, err := h.once(ctx, r, u)
+		resp, next, err := h.guarded(ctx, r, u, token)
 		if err != nil {
 			return nil, err
 		}
@@ -231,6 +240,20 @@ func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL) (*Response, e
 		u = next
 	}
 }
+
+// guarded is once under the circuit breaker.
+func (h *HTTP) guarded(ctx context.Context, r Request, u *url.URL, token redact.Secret) (resp *Response, next *url.URL, err error) {
+	err = h.breaker.do(ctx, r.Op, func() error {
+		resp, next, err = h.once(ctx, r, u, token)
+		return err
+	})
+	return resp, next, err
+}
+
+// errUnauthorized marks a 401, which a new access token may cure.
+var errUnauthorized = errors.New("unauthorized")
+
+func unauthorized(err error) bool { return errors.Is(err, errUnauthorized) }
 
 // pace waits until the rate limit lets a call through.
 func (h *HTTP) pace(ctx context.Context, op string) error {
@@ -248,13 +271,13 @@ func (h *HTTP) pace(ctx context.Context, op string) error {
 }
 
 // once sends one request and reads its answer, or gives where a redirect leads.
-func (h *HTTP) once(ctx context.Context, r Request, u *url.URL) (*Response, *url.URL, error) {
+func (h *HTTP) once(ctx context.Context, r Request, u *url.URL, token redact.Secret) (*Response, *url.URL, error) {
 	if err := yield.Point(ctx, "http.before_request"); err != nil {
 		return nil, nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
-	req, err := h.request(limited, r, u)
+	req, err := h.request(limited, r, u, token)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -282,7 +305,7 @@ func (h *HTTP) once(ctx context.Context, r Request, u *url.URL) (*Response, *url
 	return &Response{Status: hr.StatusCode, Header: hr.Header, Body: body, URL: u, Started: started, RemoteNow: date}, nil, nil
 }
 
-func (h *HTTP) request(ctx context.Context, r Request, u *url.URL) (*http.Request, error) {
+func (h *HTTP) request(ctx context.Context, r Request, u *url.URL, token redact.Secret) (*http.Request, error) {
 	withAuth := *u
 	if h.cfg.Auth.Kind == AuthQuery {
 		withAuth.RawQuery = setQuery(u.RawQuery, url.Values{h.cfg.Auth.Name: {string(h.cfg.Auth.Value)}})
@@ -314,82 +337,9 @@ func (h *HTTP) request(ctx context.Context, r Request, u *url.URL) (*http.Reques
 		req.SetBasicAuth(a.Username, string(a.Password))
 	case AuthHeader:
 		req.Header.Set(a.Name, string(a.Value))
+	case AuthOAuth2:
+		req.Header.Set("Authorization", "Bearer "+string(token))
 	case AuthNone, AuthQuery:
 	}
 	return req, nil
-}
-
-// address gives the full address of r without credentials.
-func (h *HTTP) address(r Request) (*url.URL, error) {
-	base := h.cfg.BaseURL
-	u := r.URL
-	if u == nil {
-		path, query, _ := strings.Cut(r.Path, "?")
-		if path != "" && !strings.HasPrefix(path, "/") {
-			path = "/" + path
-		}
-		joined, err := url.Parse(strings.TrimSuffix(base.Scheme+"://"+base.Host+base.EscapedPath(), "/") + path)
-		if err != nil {
-			return nil, fault.New(fault.Permanent, fault.CodeConfig, r.Op, "the path is not valid: %s", strip(err))
-		}
-		joined.RawQuery = query
-		u = joined
-	}
-	if err := h.CheckOrigin(r.Op, u); err != nil {
-		return nil, err
-	}
-	c := *u
-	c.Fragment = ""
-	if len(r.Query) > 0 {
-		c.RawQuery = setQuery(c.RawQuery, r.Query)
-	}
-	return &c, nil
-}
-
-// setQuery replaces the keys of add in query and leaves the rest as written.
-func setQuery(query string, add url.Values) string {
-	var kept []string
-	for pair := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		plain, err := url.QueryUnescape(name)
-		if pair == "" || err == nil && add.Has(plain) {
-			continue
-		}
-		kept = append(kept, pair)
-	}
-	if more := add.Encode(); more != "" {
-		kept = append(kept, more)
-	}
-	return strings.Join(kept, "&")
-}
-
-// WithoutCredential gives u without the credential of auth type query, so that
-// it can be stored: servers repeat it in the addresses of next pages.
-func (h *HTTP) WithoutCredential(u *url.URL) *url.URL {
-	c := *u
-	c.User = nil
-	if h.cfg.Auth.Kind == AuthQuery {
-		c.RawQuery = setQuery(u.RawQuery, url.Values{h.cfg.Auth.Name: nil})
-	}
-	return &c
-}
-
-// CheckOrigin refuses an address the server supplied that leads elsewhere than
-// to the base address's origin: Permanent with code other_origin.
-func (h *HTTP) CheckOrigin(op string, u *url.URL) error {
-	if SameOrigin(h.cfg.BaseURL, u) && u.User == nil {
-		return nil
-	}
-	return fault.New(fault.Permanent, "other_origin", op, "the server supplied an address on another origin: %s", h.mask.Text(redact.URL(u))).
-		WithHint("only addresses of " + h.cfg.BaseURL.Scheme + "://" + h.cfg.BaseURL.Host + " are followed; set base_url to the address the server names")
-}
-
-// Resolve gives the full address of path and query on the base address's origin.
-func (h *HTTP) Resolve(requestURI string) (*url.URL, error) {
-	u, err := url.ParseRequestURI(requestURI)
-	if err != nil || u.Host != "" {
-		return nil, fault.New(fault.Permanent, fault.CodeConflict, "", "a stored address is not valid")
-	}
-	u.Scheme, u.Host = h.cfg.BaseURL.Scheme, h.cfg.BaseURL.Host
-	return u, nil
 }

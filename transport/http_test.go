@@ -212,7 +212,7 @@ func TestRepeatsHaveABudget(t *testing.T) {
 	t.Parallel()
 	srv := tt.New(t, nil)
 	srv.Handle("/x", tt.Status(503))
-	h := client(t, srv.URL, nil, transport.WithClock(&stepClock{}))
+	h := client(t, srv.URL, nil, transport.WithClock(&stepClock{}), transport.WithBreaker(transport.BreakerConfig{Failures: 1000}))
 	const calls = 50
 	for range calls {
 		_, err := get(t, h, "/x")
