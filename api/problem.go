@@ -77,6 +77,9 @@ func problem(err error) *Problem {
 		}
 	default:
 		p.Status = http.StatusInternalServerError
+		if fault.Of(err) == fault.Retryable { // a full disk, a busy database
+			p.Status = http.StatusServiceUnavailable
+		}
 	}
 	p.Title = http.StatusText(p.Status)
 	return p

@@ -179,6 +179,8 @@ func (s *Service) waiting(ctx context.Context, tx *store.Tx, r store.Run) (*Wait
 	switch {
 	case r.Status.Ended():
 		return nil, nil //nolint:nilnil // nil says that it does not wait
+	case s.db.Full() != nil: // the database has no room to say so itself
+		return &Waiting{Reason: fmt.Sprintf("%s: %v; %s", store.CodeDiskFull, s.db.Full(), fault.HintOf(s.db.Full()))}, nil
 	case r.WaitReason != "":
 		return &Waiting{Reason: r.WaitReason, Until: utc(r.WaitUntil)}, nil
 	case r.Status == store.StatusPlanned:

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -69,6 +70,7 @@ type DB struct {
 	clock    clock.Clock
 	log      *zap.Logger
 	rewrites sync.Map // query template -> the dialect's SQL
+	noRoom   atomic.Pointer[fullAt]
 }
 
 // Open connects to the database and proves that it answers. It changes nothing

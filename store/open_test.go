@@ -236,6 +236,9 @@ func TestDiskFull(t *testing.T) {
 	if fault.HintOf(err) == "" {
 		t.Fatal("no hint")
 	}
+	if full := db.Full(); fault.CodeOf(full) != store.CodeDiskFull || fault.HintOf(full) == "" {
+		t.Fatalf("the database does not remember that it is full: %v", full)
+	}
 	depth := func() (n int64, sound string) {
 		if err := db.Read(t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
 			if n, err = tx.OutboxDepth(ctx); err != nil {
@@ -258,6 +261,17 @@ func TestDiskFull(t *testing.T) {
 	}
 	if n, sound := depth(); n != 103 || sound != "ok" {
 		t.Fatalf("with room again: %d messages, %s", n, sound)
+	}
+	sess, err := db.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sess.Close() //nolint:errcheck // nothing is open
+	err = sess.Write(t.Context(), "batch", func(ctx context.Context, tx *store.Tx) error {
+		return tx.AddOutgoing(ctx, store.Outgoing{Key: "sync", Body: []byte("x")})
+	})
+	if err != nil || db.Full() != nil {
+		t.Fatalf("a batch was written (%v), and the database counts as full: %v", err, db.Full())
 	}
 }
 

@@ -58,12 +58,15 @@ func (s *Session) Write(ctx context.Context, what string, fn func(ctx context.Co
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db.dialect == SQLite {
-		return describe(what, s.db.writeOnce(ctx, what, fn))
+		err := s.db.writeOnce(ctx, what, fn)
+		s.db.hasRoom(err)
+		return describe(what, err)
 	}
 	err := s.db.transact(ctx, func() (*sqlx.Tx, error) { return s.begin(ctx) }, fn)
 	if err != nil && (connLost(err) || errors.Is(err, ErrCommitUnknown)) {
 		s.drop()
 	}
+	s.db.hasRoom(err)
 	return describe(what, err)
 }
 

@@ -45,6 +45,7 @@ func (db *DB) Write(ctx context.Context, what string, fn func(ctx context.Contex
 	}
 	for attempt := 1; ; attempt++ {
 		err := db.writeOnce(ctx, what, fn)
+		db.noteRoom(err)
 		if err == nil {
 			return nil
 		}

@@ -34,15 +34,18 @@ func (f *Fleet) sweep(ctx context.Context) error {
 	}
 	purged := f.cfg.Clock.Now()
 	for {
-		if err := f.sweepOnce(ctx, idle); err != nil && ctx.Err() == nil {
+		rest := every
+		if err := f.sweepOnce(ctx, idle); err == nil {
+			idle = sweepIdle
+		} else if ctx.Err() == nil {
 			f.cfg.Logger.Warn("sweep failed; trying again", zap.Error(err))
+			rest = sweepFleet // no need to say it twice a second
 		}
-		idle = sweepIdle
 		if f.cfg.Clock.Now().Sub(purged) > purgeEvery {
 			purged = f.cfg.Clock.Now()
 			f.purge(ctx, purged)
 		}
-		if f.cfg.Clock.Sleep(ctx, every) != nil {
+		if f.cfg.Clock.Sleep(ctx, rest) != nil {
 			return nil
 		}
 	}
