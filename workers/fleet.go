@@ -23,6 +23,9 @@ type Roles struct {
 	Worker bool
 	// Scheduler starts runs by the clock and sweeps up what got lost.
 	Scheduler bool
+	// Sweeper sweeps up what got lost without starting anything by the clock; a
+	// Scheduler does so anyhow.
+	Sweeper bool
 	// Relay publishes what was committed to the outbox.
 	Relay bool
 }
@@ -136,8 +139,14 @@ func (f *Fleet) Run(ctx context.Context) error {
 		})
 	}
 	part("relay", f.cfg.Roles.Relay, f.relay)
-	part("sweeper", f.cfg.Roles.Scheduler || f.cfg.Embedded, f.sweep)
+	part("sweeper", f.cfg.Roles.Scheduler || f.cfg.Roles.Sweeper || f.cfg.Embedded, f.sweep)
+	ticking, stopTicking := context.WithCancel(inner)
+	defer stopTicking()
+	if f.cfg.Roles.Scheduler {
+		wg.Go(func() { f.schedule(ticking) })
+	}
 	err := f.consume(inner)
+	stopTicking()
 	stopLate(nil)
 	wg.Wait()
 	if c := context.Cause(inner); c != nil && ctx.Err() == nil {

@@ -99,6 +99,9 @@ func (p *processor) finish(ctx context.Context, runID int64, status store.Status
 // finishRun ends a run inside the caller's transaction.
 func finishRun(ctx context.Context, tx *store.Tx, runID int64, status store.Status, cause error) error {
 	run, err := tx.Run(ctx, runID)
+	if fault.CodeOf(err) == fault.CodeNotFound {
+		return nil // deleted with its channel
+	}
 	if err != nil || run.Status.Ended() {
 		return err
 	}

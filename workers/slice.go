@@ -176,6 +176,9 @@ func (p *processor) stillOurs(ctx context.Context, tx *store.Tx, sl store.Slice,
 		return tx.CheckLease(ctx, lease)
 	}
 	now, err := tx.Slice(ctx, sl.ID)
+	if fault.CodeOf(err) == fault.CodeNotFound {
+		return errTurn // deleted with its channel
+	}
 	if err == nil && now.State != store.SliceActive {
 		return errTurn
 	}

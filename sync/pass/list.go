@@ -162,5 +162,11 @@ func (s *slice) watermark(ctx context.Context, tx *store.Tx) error {
 	if start == nil {
 		return nil
 	}
-	return tx.SetWatermark(ctx, s.C.ID, start.Add(-s.C.Overlap), s.pos.Full)
+	if err := tx.SetWatermark(ctx, s.C.ID, start.Add(-s.C.Overlap), s.pos.Full); err != nil {
+		return err
+	}
+	if began := s.in.Run.StartedAt; s.pos.Full && began != nil {
+		return tx.NoteFullRead(ctx, s.C.ID, *began)
+	}
+	return nil
 }

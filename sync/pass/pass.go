@@ -49,6 +49,10 @@ type Connector struct {
 	OnRemoteDelete Deletion
 	// Overlap is how far the watermark stays behind the run's start.
 	Overlap time.Duration
+	// FullDue says that it is time to read everything again, when the last run
+	// that did began at last. It counts in runs that start by themselves; nil
+	// is never.
+	FullDue func(last, now time.Time) bool
 }
 
 // Direct runs the direct sync of one connector: remote to local.

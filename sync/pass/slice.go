@@ -103,10 +103,26 @@ func (s *slice) begin(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	s.pos.Full = !ok || spec.Mode == store.ModeFull || !s.C.Remote.Capabilities().Incremental
+	if !s.pos.Full && s.C.FullDue != nil && s.in.Run.Trigger == store.TriggerSchedule {
+		if s.pos.Full, err = s.fullDue(ctx, tx); err != nil {
+			return err
+		}
+	}
 	if !s.pos.Full {
 		s.pos.Since = &at
 	}
 	return nil
+}
+
+// fullDue reports whether a run that started by itself has to read everything,
+// so that what no list of changes tells is found, too.
+func (s *slice) fullDue(ctx context.Context, tx *store.Tx) (bool, error) {
+	last, err := tx.FullRead(ctx, s.C.ID)
+	if err != nil {
+		return false, err
+	}
+	now, err := tx.Now(ctx)
+	return err == nil && (last.IsZero() || s.C.FullDue(last, now)), err
 }
 
 func (s *slice) targeted() bool {
@@ -200,6 +216,10 @@ func (s *slice) stillWanted(ctx context.Context) error {
 	gone := false
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		run, err := tx.Run(ctx, s.in.Run.ID)
+		if fault.CodeOf(err) == fault.CodeNotFound {
+			gone = true // deleted with its channel
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,7 +71,10 @@ func (n *net) take(queue string) (messages.Delivery, bool, <-chan struct{}) {
 	}
 	i := 0
 	if n.faulty {
-		i = n.rng.IntN(len(q)) // out of order
+		// Out of order. What several dead consumers gave back at once lies in any
+		// order: the pick must not depend on it.
+		slices.SortStableFunc(q, func(a, b messages.Delivery) int { return bytes.Compare(a.Body, b.Body) })
+		i = n.rng.IntN(len(q))
 	}
 	d := q[i]
 	n.queues[queue] = append(q[:i:i], q[i+1:]...)

@@ -259,6 +259,7 @@ func (w *world) agree(after string, gone bool) {
 // check looks at the books when everything is quiet.
 func (w *world) check() {
 	w.invariants()
+	w.ticks()
 	var created, deleted, adopted, rows, before int64
 	must(w.t, w.db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error {
 		return tx.QueryRowContext(ctx, `SELECT coalesce(sum(n_created), 0), coalesce(sum(n_deleted), 0),

@@ -68,6 +68,7 @@ entities:
 channels:
   - name: crm
     type: sim
+    schedule: "@every 20s"
     connectors:
       - name: contacts
         entity: contacts

@@ -1,0 +1,104 @@
+package workers
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/tandem-sync/tandem/config"
+)
+
+// defaultEvery is how often a channel runs whose schedule is not set.
+const defaultEvery = 5 * time.Minute
+
+// ticks gives the tick after a time; the zero time when there is none.
+type ticks interface {
+	Next(after time.Time) time.Time
+}
+
+// parseSchedule reads a channel's schedule; nil ticks mean off. A schedule that
+// only names an interval ticks on a grid that the channel's name shifts, so that
+// many channels do not all start at once; cron expressions are exact, in UTC
+// unless they name a zone.
+func parseSchedule(text, channel string) (ticks, error) {
+	if text == config.ScheduleOff {
+		return nil, nil //nolint:nilnil // off is a schedule without ticks
+	}
+	if text == "" {
+		return newGrid(defaultEvery, channel), nil
+	}
+	if every, ok := strings.CutPrefix(text, "@every "); ok {
+		d, err := time.ParseDuration(every)
+		if err != nil || d < time.Second {
+			return nil, fmt.Errorf("schedule %q: want an interval of at least a second", text)
+		}
+		return newGrid(d, channel), nil
+	}
+	s, err := cron.ParseStandard(text)
+	if err != nil {
+		return nil, fmt.Errorf("schedule %q: %w", text, err)
+	}
+	return s, nil
+}
+
+// grid ticks every so often since 1970, shifted.
+type grid struct{ every, shift time.Duration }
+
+func newGrid(every time.Duration, channel string) grid {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(channel)) // never fails
+	steps := uint64(every / time.Millisecond)
+	return grid{every: every, shift: time.Duration(h.Sum64()%steps) * time.Millisecond}
+}
+
+// Next gives the first point of the grid after a time.
+func (g grid) Next(after time.Time) time.Time {
+	since := after.UnixMicro() - g.shift.Microseconds()
+	every := g.every.Microseconds()
+	n := since / every
+	if since%every < 0 {
+		n--
+	}
+	return time.UnixMicro((n+1)*every + g.shift.Microseconds()).UTC()
+}
+
+// fullDue makes of a connector's schedule of complete runs the question whether
+// one is due: whether a tick has passed since the last one began.
+func fullDue(text string) func(last, now time.Time) bool {
+	s, err := cron.ParseStandard(text)
+	if text == config.ScheduleOff || err != nil {
+		return nil // the configuration was checked: what cannot be read is off
+	}
+	return func(last, now time.Time) bool {
+		next := s.Next(last.UTC())
+		return !next.IsZero() && !next.After(now)
+	}
+}
+
+// scheduleIn reads the schedule from a channel's stored settings.
+func scheduleIn(settings json.RawMessage) (string, error) {
+	var s struct {
+		Schedule string `json:"schedule"`
+	}
+	if err := json.Unmarshal(settings, &s); err != nil {
+		return "", fmt.Errorf("stored settings: %w", err)
+	}
+	return s.Schedule, nil
+}
+
+// ScheduleText says in words when a channel with these settings starts by
+// itself; "" when it does not.
+func ScheduleText(settings json.RawMessage) string {
+	text, err := scheduleIn(settings)
+	switch {
+	case err != nil || text == config.ScheduleOff:
+		return ""
+	case text == "":
+		return "every 5 minutes"
+	}
+	return text
+}
