@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-sync/tandem/sync/record"
+	"github.com/tandem-sync/tandem/transport"
 )
 
 // Cursor is a reader's position: opaque JSON that only the reader that made it
@@ -61,6 +62,13 @@ type Settings struct {
 	Transport  json.RawMessage     // the `transport:` mapping as JSON
 	Connectors []ConnectorSettings // in file order
 	Network    any                 // the deployment's network guard; a transport.Guard
+	Operations json.RawMessage     // the `operations:` list as JSON; nil none
+	// Tokens keeps the channel's OAuth2 token for all processes; nil where it is
+	// opened for itself alone.
+	Tokens transport.TokenStore
+	// Breaker is told when the channel's circuit breaker opens or closes; nil
+	// nobody is.
+	Breaker func(context.Context, transport.BreakerChange)
 }
 
 // ConnectorSettings is the part of a connector that its type owns.

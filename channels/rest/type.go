@@ -26,9 +26,9 @@ type Type struct {
 func (Type) Info() channels.Info {
 	return channels.Info{
 		Name: "rest", Label: "Any REST API", Icon: "globe",
-		Summary:      "Reads records from any REST API that answers in JSON, as its settings describe it",
+		Summary:      "Reads records from any REST API that answers in JSON, and calls its operations, as the settings describe them",
 		Schema:       schema,
-		Capabilities: []string{"read", "incremental", "get", "tombstones"},
+		Capabilities: []string{"read", "incremental", "get", "tombstones", channels.CapabilityOperations},
 	}
 }
 
@@ -37,6 +37,7 @@ type parsed struct {
 	http       transport.HTTPConfig
 	guard      transport.Guard
 	connectors []parsedConnector
+	operations []operation
 }
 
 type parsedConnector struct {
@@ -65,6 +66,7 @@ func parse(s channels.Settings) (parsed, []settings.Problem) {
 		path := fmt.Sprintf("connectors[%d].remote", i)
 		p.connectors = append(p.connectors, parsedConnector{c.Name, parseRemote(settings.Parse(path, c.Remote, &problems))})
 	}
+	p.operations = parseOperations(s.Operations, &problems)
 	return p, problems
 }
 
@@ -86,11 +88,12 @@ func (t Type) Open(_ context.Context, s channels.Settings) (channels.Channel, er
 		return nil, fault.New(fault.Permanent, fault.CodeConfig, "channel "+s.Channel, "%s: %s", first.Field, first.Message).
 			WithHint(first.Fix).WithWhere(first.Field)
 	}
-	h, err := transport.NewHTTP(p.http, p.guard, t.Options...)
+	opts := append([]transport.Option{transport.WithTokens(s.Tokens), transport.WithBreakerReport(s.Breaker)}, t.Options...)
+	h, err := transport.NewHTTP(p.http, p.guard, opts...)
 	if err != nil {
 		return nil, err
 	}
-	ch := &channel{name: s.Channel, http: h}
+	ch := &channel{name: s.Channel, http: h, operations: p.operations}
 	for i := range p.connectors {
 		ch.connectors = append(ch.connectors, newConnector(h, &p.connectors[i]))
 	}
@@ -102,6 +105,7 @@ type channel struct {
 	name       string
 	http       *transport.HTTP
 	connectors []*connector
+	operations []operation // in order of name
 }
 
 // Ping reads the first page of the first connector, or the base address where

@@ -250,3 +250,8 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Item gives the object that is the item at index of the list at key.
+func (o Object) Item(key string, index int, raw json.RawMessage) Object {
+	return Parse(fmt.Sprintf("%s[%d]", o.Path(key), index), raw, o.out)
+}
