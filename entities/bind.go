@@ -17,11 +17,13 @@ type Binding struct {
 	fields  []int // column of each mapped field
 	set     []int // column of each create-only constant
 	deleted int   // soft deletion column, -1 none
-	keys    []int // key columns
-	makers  []KeyMaker
-	from    []source // per key column: what gives it, when Given
-	creates error
-	list    string // what a row's select reads: key parts, fields, deleted flag
+	// modified is the column that holds when a row changed last, -1 none.
+	modified int
+	keys     []int // key columns
+	makers   []KeyMaker
+	from     []source // per key column: what gives it, when Given
+	creates  error
+	list     string // what a row's select reads: key parts, fields, deleted flag, time of change
 }
 
 // source says which value of a change gives a key part.
@@ -69,6 +71,10 @@ func (b *Binding) bind(deleted string, createOnly []string) error {
 			return configError("column %q of table %s is generated: it cannot mark deletions", deleted, b.t.full())
 		}
 		b.deleted = i
+	}
+	var err error
+	if b.modified, err = b.t.findModified(); err != nil {
+		return err
 	}
 	b.bindKey()
 	b.creates = b.canCreate()
@@ -163,8 +169,8 @@ func (c *column) read(d store.Dialect) string {
 	return q + "::text"
 }
 
-// selectList reads the key parts, the mapped columns and whether the row is
-// marked as deleted.
+// selectList reads the key parts, the mapped columns, whether the row is marked
+// as deleted, and when it was modified.
 func (b *Binding) selectList() string {
 	var s []string
 	for _, i := range b.keys {
@@ -173,7 +179,7 @@ func (b *Binding) selectList() string {
 	for _, i := range b.fields {
 		s = append(s, b.t.cols[i].read(b.t.dialect))
 	}
-	return strings.Join(append(s, b.gone()), ", ")
+	return strings.Join(append(s, b.gone(), b.when()), ", ")
 }
 
 // gone is the condition that a row is marked as deleted.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lib/pq"
 
@@ -26,6 +27,9 @@ type Row struct {
 	Values []record.Value
 	// Deleted says that the row is marked in the deleted column.
 	Deleted bool
+	// Modified is what the entity's modified column says; zero is unknown: no
+	// such column, or a value that is no time. It is read, never written.
+	Modified time.Time
 }
 
 // Load reads the rows of the given keys. Rows that do not exist are simply
@@ -167,7 +171,7 @@ func (b *Binding) each(ctx context.Context, tx *store.Tx, q string, args []any, 
 
 func (b *Binding) scan(rows *sql.Rows, fn func(Row)) error {
 	k, n := len(b.keys), len(b.fields)
-	cells := make([]any, k+n+1)
+	cells := make([]any, k+n+2)
 	dest := make([]any, len(cells))
 	for i := range cells {
 		dest[i] = &cells[i]
@@ -189,7 +193,7 @@ func (b *Binding) scan(rows *sql.Rows, fn func(Row)) error {
 		for i := range k {
 			parts[i] = cell(cells[i]).Text
 		}
-		fn(Row{Key: EncodeKey(parts), Values: vals, Deleted: truth(cells[k+n])})
+		fn(Row{Key: EncodeKey(parts), Values: vals, Deleted: truth(cells[k+n]), Modified: cellTime(cells[k+n+1])})
 	}
 	return rows.Err()
 }

@@ -191,7 +191,7 @@ func (b *Binding) matchSQL(alt []int, lists [][]string) (string, []any) {
 			args[a] = jsonTexts(lists[a])
 		}
 	}
-	n := len(b.keys) + len(b.fields) + 1
+	n := len(b.keys) + len(b.fields) + 2
 	cols := make([]string, n)
 	for i := range cols {
 		cols[i] = "c" + strconv.Itoa(i+1)

@@ -105,7 +105,7 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) error
 	it.local = make([]record.Value, n)
 	writes := false
 	for f := range n {
-		v := pl.field(it, f, fieldSides{want: want[f], local: local[f], remote: it.remote[f], base: base, hasBase: hasBase})
+		v := pl.field(it, f, fieldSides{want: want[f], local: local[f], remote: it.remote[f], base: base, hasBase: hasBase, modified: row.Modified})
 		it.local[f] = local[f]
 		switch {
 		case v.Winner == judge.WinRemote:
@@ -164,7 +164,7 @@ func (pl *planner) field(it *item, f int, s fieldSides) judge.Verdict {
 		Local: s.local, Remote: s.want, HasBase: has,
 		LocalChanged:  has && s.local != s.base.local[f],
 		RemoteChanged: has && s.remote != s.base.remote[f],
-		LocalAt:       s.modified, RemoteAt: it.rec.Modified,
+		LocalAt:       s.modified, RemoteAt: changedAt(it.rec, f),
 	})
 	if v.Winner == judge.WinRemote {
 		switch {
@@ -185,6 +185,15 @@ func (pl *planner) field(it *item, f int, s fieldSides) judge.Verdict {
 		})
 	}
 	return v
+}
+
+// changedAt is when the remote's value of field f was set, as far as the remote
+// says: the time of the field, else that of the record.
+func changedAt(r *record.Record, f int) time.Time {
+	if f < len(r.ChangedAt) && !r.ChangedAt[f].IsZero() {
+		return r.ChangedAt[f]
+	}
+	return r.Modified
 }
 
 // keepAbsent leaves the base of fields the remote said nothing about.

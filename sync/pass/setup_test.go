@@ -30,6 +30,8 @@ type workbench struct {
 	connID int64
 	spec   mapping.Spec
 	opts   func(c *pass.Connector)
+	// modified is the entity's modified column.
+	modified string
 }
 
 // onBoth runs a test on both databases.
@@ -143,7 +145,7 @@ func (b *workbench) connector() pass.Connector {
 		Conflict: judge.Newest, Create: true, OnRemoteDelete: pass.DeleteRow, Overlap: time.Minute,
 	}
 	must(b.t, b.db.Read(b.t.Context(), func(ctx context.Context, tx *store.Tx) error {
-		table, err := entities.Introspect(ctx, tx, entities.Spec{Name: "contacts", Table: "contacts", Key: []string{"id"}})
+		table, err := entities.Introspect(ctx, tx, entities.Spec{Name: "contacts", Table: "contacts", Key: []string{"id"}, Modified: b.modified})
 		if err != nil {
 			return err
 		}
