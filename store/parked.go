@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tandem-sync/tandem/fault"
+	mask "github.com/tandem-sync/tandem/internal/redact"
 )
 
 // dedupe gives what makes two open items of a connector the same, or nil: a
@@ -31,9 +33,11 @@ func (p Parked) dedupe() any {
 
 // Park keeps items for a person and writes each one's id into list. An item
 // that is open already (see Parked) gets the new reason and one attempt more.
-// n counts the new ones. Zero CreatedAt and Attempts mean now and 1.
+// n counts the new ones. Zero CreatedAt and Attempts mean now and 1. Values of
+// the payload whose key says that they are secret are masked.
 func (tx *Tx) Park(ctx context.Context, list []Parked) (n int, err error) {
 	for i := range list {
+		list[i].Payload = mask.JSON(list[i].Payload)
 		isNew, err := tx.park(ctx, &list[i])
 		if err != nil {
 			return 0, fmt.Errorf("park %s %s: %w", list[i].Kind, list[i].RemoteID, err)
@@ -42,7 +46,7 @@ func (tx *Tx) Park(ctx context.Context, list []Parked) (n int, err error) {
 			n++
 		}
 	}
-	return n, nil
+	return n, tx.noteAttempts(ctx, list)
 }
 
 func (tx *Tx) park(ctx context.Context, p *Parked) (isNew bool, err error) {
@@ -51,8 +55,9 @@ func (tx *Tx) park(ctx context.Context, p *Parked) (isNew bool, err error) {
 	var created nullTime
 	if same != nil {
 		err = tx.row(ctx, `UPDATE tandem_parked SET kind = ?, run_id = ?, local_id = ?, reason = ?, message = ?, attempts = attempts + ?,
-			next_at = ?, payload = coalesce(?, payload) WHERE connector_id = ? AND dedupe = ? AND resolved = '' RETURNING id, attempts, created_at`,
-			p.Kind, p.RunID, p.LocalID, p.Reason, p.Message, attempts, tx.timePtr(p.NextAt), nullJSON(p.Payload), p.ConnectorID, same).
+			next_at = ?, payload = coalesce(?, payload), answer = ?, print = ?
+			WHERE connector_id = ? AND dedupe = ? AND resolved = '' RETURNING id, attempts, created_at`,
+			p.Kind, p.RunID, p.LocalID, p.Reason, p.Message, attempts, tx.timePtr(p.NextAt), nullJSON(p.Payload), p.Answer, p.Print, p.ConnectorID, same).
 			Scan(&p.ID, &p.Attempts, &created)
 		if err == nil {
 			p.CreatedAt = created.value()
@@ -63,25 +68,25 @@ func (tx *Tx) park(ctx context.Context, p *Parked) (isNew bool, err error) {
 		}
 	}
 	err = tx.row(ctx, `INSERT INTO tandem_parked (kind, channel_id, channel, connector_id, connector, run_id, local_id, remote_id, reason, message,
-		attempts, created_at, next_at, payload, resolved, dedupe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, @now, ?, ?, '', ?)
+		attempts, created_at, next_at, payload, answer, print, resolved, dedupe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, @now, ?, ?, ?, ?, '', ?)
 		RETURNING id, created_at`,
 		p.Kind, p.ChannelID, p.Channel, p.ConnectorID, p.Connector, p.RunID, p.LocalID, p.RemoteID, p.Reason, p.Message,
-		attempts, tx.timePtr(p.NextAt), nullJSON(p.Payload), same).Scan(&p.ID, &created)
+		attempts, tx.timePtr(p.NextAt), nullJSON(p.Payload), p.Answer, p.Print, same).Scan(&p.ID, &created)
 	p.Attempts, p.CreatedAt, p.Resolved = attempts, created.value(), ""
 	return true, err
 }
 
 const parkedSelect = `SELECT p.id, p.kind, p.channel_id, coalesce(c.name, p.channel), p.connector_id, coalesce(k.name, p.connector), p.run_id,
-	p.local_id, p.remote_id, p.reason, p.message, p.attempts, p.created_at, p.next_at, p.payload, p.resolved
+	p.local_id, p.remote_id, p.reason, p.message, p.attempts, p.created_at, p.next_at, p.payload, p.answer, p.print, p.resolved, p.resolved_at
 	FROM tandem_parked p LEFT JOIN tandem_channel c ON c.id = p.channel_id LEFT JOIN tandem_connector k ON k.id = p.connector_id`
 
 func scanParked(row scanner) (Parked, error) {
 	var p Parked
-	var created, next nullTime
+	var created, next, resolved nullTime
 	var payload jsonText
 	err := row.Scan(&p.ID, &p.Kind, &p.ChannelID, &p.Channel, &p.ConnectorID, &p.Connector, &p.RunID,
-		&p.LocalID, &p.RemoteID, &p.Reason, &p.Message, &p.Attempts, &created, &next, &payload, &p.Resolved)
-	p.CreatedAt, p.NextAt, p.Payload = created.value(), next.t, payload.raw
+		&p.LocalID, &p.RemoteID, &p.Reason, &p.Message, &p.Attempts, &created, &next, &payload, &p.Answer, &p.Print, &p.Resolved, &resolved)
+	p.CreatedAt, p.NextAt, p.Payload, p.ResolvedAt = created.value(), next.t, payload.raw, resolved.t
 	return p, err
 }
 
@@ -95,32 +100,45 @@ func (tx *Tx) ParkedByID(ctx context.Context, id int64) (Parked, error) {
 // newest hundred, resolved ones included.
 type ParkedFilter struct {
 	ChannelID int64      // 0: all
+	Connector string     // by name, of whatever channel; "": all
 	Kind      ParkedKind // "": all
-	RunID     int64      // 0: all
+	Reason    string     // "": all
+	RunID     int64      // the latest run that parked it; 0: all
+	Since     time.Time  // parked first at or after; zero: all
 	Open      bool       // true: only what still waits
+	NotKind   ParkedKind // leave these out; "": none
 	Before    int64      // items with a smaller id; 0: from the newest
 	Limit     int        // 0: 100
 }
 
-// ListParked lists parked items, the newest first.
-func (tx *Tx) ListParked(ctx context.Context, f ParkedFilter) ([]Parked, error) {
-	q := parkedSelect + " WHERE 1 = 1"
-	var args []any
-	if f.ChannelID != 0 {
-		q += " AND p.channel_id = ?"
-		args = append(args, f.ChannelID)
+// where gives the condition of the filter without Before and Limit.
+func (f ParkedFilter) where(tx *Tx) (string, []any) {
+	q, args := " WHERE 1 = 1", []any(nil)
+	and := func(on bool, cond string, arg any) {
+		if on {
+			q += " AND " + cond
+			args = append(args, arg)
+		}
 	}
-	if f.Kind != "" {
-		q += " AND p.kind = ?"
-		args = append(args, f.Kind)
-	}
-	if f.RunID != 0 {
-		q += " AND p.run_id = ?"
-		args = append(args, f.RunID)
+	and(f.ChannelID != 0, "p.channel_id = ?", f.ChannelID)
+	and(f.Connector != "", "coalesce(k.name, p.connector) = ?", f.Connector)
+	and(f.Kind != "", "p.kind = ?", f.Kind)
+	and(f.Reason != "", "p.reason = ?", f.Reason)
+	and(f.RunID != 0, "p.run_id = ?", f.RunID)
+	and(f.NotKind != "", "p.kind <> ?", f.NotKind)
+	if !f.Since.IsZero() {
+		and(true, "p.created_at >= ?", tx.time(f.Since))
 	}
 	if f.Open {
 		q += " AND p.resolved = ''"
 	}
+	return q, args
+}
+
+// ListParked lists parked items, the newest first.
+func (tx *Tx) ListParked(ctx context.Context, f ParkedFilter) ([]Parked, error) {
+	where, args := f.where(tx)
+	q := parkedSelect + where
 	if f.Before > 0 {
 		q += " AND p.id < ?"
 		args = append(args, f.Before)

@@ -25,7 +25,8 @@ func (tx *Tx) Purge(ctx context.Context, before time.Time) error {
 		{"DELETE FROM tandem_candidate WHERE owner LIKE 'slice/%' AND NOT EXISTS (SELECT 1 FROM tandem_slice s JOIN tandem_run r ON r.id = s.run_id WHERE owner = 'slice/' || s.id AND r.status NOT IN " + ended + ")", nil},
 		// A tick long past cannot come again: its channel has moved on.
 		{"DELETE FROM tandem_tick WHERE at < @in(?)", []any{-time.Hour.Microseconds()}},
-		{"DELETE FROM tandem_parked WHERE resolved <> '' AND resolved_at < ?", []any{at}},
+		// A skip that still holds is no history.
+		{"DELETE FROM tandem_parked WHERE resolved <> '' AND resolved_at < ? AND NOT (resolved = 'skipped' AND print <> '')", []any{at}},
 		{"DELETE FROM tandem_candidate WHERE owner LIKE 'parked/%' AND NOT EXISTS (SELECT 1 FROM tandem_parked p WHERE owner = 'parked/' || p.id)", nil},
 		{`DELETE FROM tandem_channel_revision WHERE created_at < ?
 			AND revision <> (SELECT c.revision FROM tandem_channel c WHERE c.id = tandem_channel_revision.channel_id)

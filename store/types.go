@@ -313,8 +313,28 @@ type Parked struct {
 	Attempts    int
 	CreatedAt   time.Time
 	NextAt      *time.Time
-	Payload     json.RawMessage // redacted; nil none
-	Resolved    string          // "" open, else "approved", "retried", "skipped", "gone"
+	Payload     json.RawMessage // nil none; Park redacts it by the names of its keys
+	Answer      string          // what the remote said about it, where it said something
+	Print       string          // fingerprint of the data and mapping; "" unknown
+	Resolved    string          // "" open, else one of the Resolved words
+	ResolvedAt  *time.Time
+}
+
+// How a parked item was closed.
+const (
+	ResolvedApproved = "approved" // a mass_delete was carried out
+	ResolvedRetried  = "retried"  // it was tried again and works now
+	ResolvedSkipped  = "skipped"  // a person does not want it, as long as it is as it was
+	ResolvedGone     = "gone"     // the record no longer exists
+)
+
+// ParkedAttempt is one try of a parked item.
+type ParkedAttempt struct {
+	N       int       `json:"n"`
+	At      time.Time `json:"at"`
+	Run     int64     `json:"run"` // 0 none
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
 }
 
 // Outgoing is a message that waits in the outbox.
