@@ -2,11 +2,13 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/transport/settings"
 )
@@ -23,10 +25,7 @@ func (c *checker) channels() {
 		if why := badSchedule(ch.Schedule); ch.Schedule != "" && why != "" {
 			c.fault(at+".schedule", why, `write five fields such as "*/5 * * * *", "@every 30s" or "off"`)
 		}
-		if len(ch.Operations) > 0 {
-			c.fault(at+".operations", "this version calls no operations", "leave operations out")
-		}
-		if len(ch.Connectors) == 0 {
+		if len(ch.Connectors) == 0 && len(ch.Operations) == 0 {
 			c.fault(at+".connectors", "the channel has no connector", "add at least one connector")
 		}
 		names := map[string]string{}
@@ -51,6 +50,9 @@ func (c *checker) channelType(at string, ch *Channel) {
 		}
 		c.fault(at+".type", fmt.Sprintf("there is no channel type %q", ch.Type), fix)
 		return
+	}
+	if len(ch.Operations) > 0 && !slices.Contains(t.Info().Capabilities, channels.CapabilityOperations) {
+		c.fault(at+".operations", fmt.Sprintf("type %s brings its own operations", ch.Type), "leave operations out; `tandem types show "+ch.Type+"` lists what there is")
 	}
 	for _, p := range t.Check(ch.Settings(c.file.Guard())) {
 		c.fault(join(at, p.Field), p.Message, p.Fix)

@@ -135,7 +135,7 @@ func (d *decoder) channel(n *node) {
 		c.Transport = d.raw(n.get("transport"))
 		d.text(n.get("schedule"), &c.Schedule)
 		d.choice(n.get("conflict"), &c.Conflict, conflicts...)
-		c.Operations = d.raw(n.get("operations"))
+		c.Operations = d.rawList(n.get("operations"))
 		d.connectors(n.get("connectors"), &c)
 	} else if n.kind == null {
 		d.fault(n, "is empty", "write - name: …")
@@ -153,6 +153,18 @@ func (d *decoder) raw(n *node) []byte {
 		return nil
 	case n.kind != object:
 		d.fault(n, "must be a mapping", "write its keys, indented, on the lines below")
+		return nil
+	}
+	return n.json()
+}
+
+// rawList reads a list that belongs to the channel's type; an empty one is none.
+func (d *decoder) rawList(n *node) []byte {
+	switch {
+	case n == nil || n.kind == null || n.kind == list && len(n.items) == 0:
+		return nil
+	case n.kind != list:
+		d.fault(n, "must be a list", "begin each operation with: - name: …")
 		return nil
 	}
 	return n.json()

@@ -141,7 +141,7 @@ func (f *File) Guard() transport.Guard {
 // Settings gives the channel's settings as its type takes them. network is the
 // deployment's transport.Guard.
 func (c *Channel) Settings(network any) channels.Settings {
-	s := channels.Settings{Channel: c.Name, Transport: c.Transport, Network: network}
+	s := channels.Settings{Channel: c.Name, Transport: c.Transport, Network: network, Operations: c.Operations}
 	for _, k := range c.Connectors {
 		s.Connectors = append(s.Connectors, channels.ConnectorSettings{Name: k.Name, Remote: k.Remote})
 	}

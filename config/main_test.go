@@ -19,7 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // connector, and that quotes what it does not like.
 type fake struct{ name string }
 
-func (f fake) Info() channels.Info { return channels.Info{Name: f.name, Label: f.name} }
+func (f fake) Info() channels.Info {
+	i := channels.Info{Name: f.name, Label: f.name}
+	if f.name == "rest" {
+		i.Capabilities = []string{channels.CapabilityOperations}
+	}
+	return i
+}
 
 func (fake) Open(context.Context, channels.Settings) (channels.Channel, error) {
 	return nil, errors.New("never opened in these tests")
