@@ -45,12 +45,11 @@ type Tick struct {
 // NextTick reads when the scheduler has something to do, nil for never, and
 // the time now. It costs one look at an index.
 func (tx *Tx) NextTick(ctx context.Context) (next *time.Time, now time.Time, err error) {
-	var n nullTime
-	if err = tx.row(ctx, "SELECT min(next_at) FROM tandem_schedule WHERE next_at IS NOT NULL").Scan(&n); err != nil {
+	var n, at nullTime
+	if err = tx.row(ctx, "SELECT (SELECT min(next_at) FROM tandem_schedule WHERE next_at IS NOT NULL), @now").Scan(&n, &at); err != nil {
 		return nil, now, fmt.Errorf("next tick: %w", err)
 	}
-	now, err = tx.Now(ctx)
-	return n.t, now, err
+	return n.t, at.value(), nil
 }
 
 // ClaimDue takes up to limit channels that are due, the longest due first, and

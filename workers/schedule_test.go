@@ -194,3 +194,15 @@ func TestScheduleText(t *testing.T) {
 		}
 	}
 }
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for failures, want := range []time.Duration{5, 5, 10, 20, 40, 80, 160, 320, 360, 360} {
+		if got := store.ScheduleBackoff(failures); got != want*time.Minute {
+			t.Errorf("after %d failures: %v, want %v", failures, got, want*time.Minute)
+		}
+	}
+	if got := store.ScheduleBackoff(1 << 40); got != 6*time.Hour {
+		t.Errorf("after very many failures: %v", got)
+	}
+}
