@@ -289,11 +289,31 @@ func TestStarterIsClean(t *testing.T) {
 	if _, err := Starter("nope", reg); fault.CodeOf(err) != fault.CodeNotFound {
 		t.Errorf("unknown type: %v", err)
 	}
-	if _, err := Starter("hubspot", reg); fault.CodeOf(err) != fault.CodeUsage {
+	odd := &channels.Registry{}
+	if err := odd.Register(fake{"odd"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Starter("odd", odd); fault.CodeOf(err) != fault.CodeUsage {
 		t.Errorf("type without starter: %v", err)
 	}
 	if _, err := Starter("", &channels.Registry{}); fault.CodeOf(err) != fault.CodeNotFound {
 		t.Errorf("empty registry: %v", err)
+	}
+}
+
+// What HubSpot's own type says of its starter is tested with the commands.
+func TestHubSpotStarterParses(t *testing.T) {
+	t.Parallel()
+	text, err := Starter("hubspot", registry(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, ps := Parse("tandem.yaml", text, env(map[string]string{"HUBSPOT_TOKEN": "pat-x"}))
+	if len(ps) > 0 || len(f.Channels) != 1 || f.Channels[0].Type != "hubspot" || bytes.Count(text, []byte("#")) < 15 {
+		t.Errorf("%v: %+v", ps, f)
+	}
+	if _, ps = Parse("tandem.yaml", text, env(nil)); len(ps) != 1 || !strings.Contains(ps.Error(), "HUBSPOT_TOKEN is not set") {
+		t.Errorf("without the token: %v", ps)
 	}
 }
 

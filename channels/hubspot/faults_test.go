@@ -199,7 +199,7 @@ func TestDailyLimitLastsToTheAccountsMidnight(t *testing.T) {
 	if n := a.Calls(emulator.OpAccount); n != 1 || len(got) != 2400 {
 		t.Fatalf("asked %d times for the zone, read %d", n, len(got))
 	}
-	if q, ok := a.ch.Quota(); !ok || q.Daily != 25 || q.DailyLeft != 0 {
+	if q, ok := a.ch.Limits(); !ok || q.Daily != 25 || q.DailyLeft != 0 {
 		t.Errorf("quota %+v", q)
 	}
 	_ = clock.Sleep(t.Context(), 20*time.Hour+time.Minute)

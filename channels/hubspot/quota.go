@@ -12,11 +12,11 @@ import (
 // quotaBox keeps what the last answers said about limits.
 type quotaBox struct {
 	mu    sync.Mutex
-	last  Quota
+	last  Limits
 	known bool
 }
 
-func (b *quotaBox) get() (Quota, bool) {
+func (b *quotaBox) get() (Limits, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.last, b.known
@@ -37,7 +37,7 @@ func (b *quotaBox) note(h http.Header, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.known {
-		b.last, b.known = Quota{Burst: -1, BurstLeft: -1, Window: burstWait, Daily: -1, DailyLeft: -1}, true
+		b.last, b.known = Limits{Burst: -1, BurstLeft: -1, Window: burstWait, Daily: -1, DailyLeft: -1}, true
 	}
 	if okBurst {
 		b.last.Burst = burst
@@ -123,7 +123,11 @@ func (c *client) untilReset(h http.Header) time.Duration {
 	if loc == nil {
 		return dailyWait
 	}
-	now := c.remoteNow(h).In(loc)
-	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, loc)
-	return midnight.Sub(now) + midnightSlip
+	now := c.remoteNow(h)
+	return nextMidnight(now, loc).Sub(now) + midnightSlip
+}
+
+func nextMidnight(now time.Time, loc *time.Location) time.Time {
+	now = now.In(loc)
+	return time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, loc)
 }

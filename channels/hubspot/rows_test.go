@@ -117,7 +117,7 @@ func TestFailedRowsOfAListing(t *testing.T) {
 func TestQuotaOfTheLastAnswer(t *testing.T) {
 	t.Parallel()
 	a := open(t, emulator.Config{Limits: emulator.Limits{Burst: 190, Daily: 650_000, Search: -1}}, `{"history":"never","archived":"never"}`)
-	if _, ok := a.ch.Quota(); ok {
+	if _, ok := a.ch.Limits(); ok {
 		t.Error("a quota before the first answer")
 	}
 	a.Seed(3)
@@ -125,7 +125,7 @@ func TestQuotaOfTheLastAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.all(t, channels.ReadRequest{Since: morning}) // searches tell nothing
-	got, ok := a.ch.Quota()
+	got, ok := a.ch.Limits()
 	if !ok || got.Burst != 190 || got.BurstLeft != 189 || got.Window != 10*time.Second || got.Daily != 650_000 || got.DailyLeft != 649_999 || !got.At.Equal(morning) {
 		t.Errorf("%+v", got)
 	}

@@ -43,6 +43,7 @@ func (Type) Info() channels.Info {
 		Summary:      "Reads contacts of a HubSpot account with a private app's token",
 		Schema:       schema,
 		Connectors:   []channels.ConnectorInfo{{Name: contacts, Label: "Contacts", Order: 1}},
+		Operations:   operationNames(),
 		Capabilities: []string{"read", "incremental", "get", "tombstones", "field_times"},
 	}
 }
@@ -115,9 +116,31 @@ func (c *Channel) Connector(name string) (channels.Connector, error) {
 		WithHint("connectors: " + strings.Join(names, ", "))
 }
 
-// Quota gives what HubSpot's last answer said about the account's limits; false
+// Limits gives what HubSpot's last answer said about the account's limits; false
 // before the first answer that said something.
-func (c *Channel) Quota() (Quota, bool) { return c.client.quota.get() }
+func (c *Channel) Limits() (Limits, bool) { return c.client.quota.get() }
+
+// Quota gives the same as a list: empty before the first answer.
+func (c *Channel) Quota() []channels.Quota {
+	q, ok := c.Limits()
+	if !ok {
+		return nil
+	}
+	var out []channels.Quota
+	if q.Burst >= 0 {
+		out = append(out, channels.Quota{
+			Name: "calls per " + q.Window.String(), Limit: int64(q.Burst), Left: int64(q.BurstLeft), Resets: q.At.Add(q.Window),
+		})
+	}
+	if q.Daily >= 0 {
+		day := channels.Quota{Name: "calls per day", Limit: int64(q.Daily), Left: int64(q.DailyLeft)}
+		if loc := c.client.zone.get(); loc != nil {
+			day.Resets = nextMidnight(q.At, loc)
+		}
+		out = append(out, day)
+	}
+	return out
+}
 
 // Close frees idle connections.
 func (c *Channel) Close() error {
@@ -125,9 +148,9 @@ func (c *Channel) Close() error {
 	return c.reach.Close()
 }
 
-// Quota is what is left of the account's limits. A number HubSpot did not tell
+// Limits is what is left of the account's limits. A number HubSpot did not tell
 // is -1.
-type Quota struct {
+type Limits struct {
 	// Burst is how many calls Window allows, and how many of them are left.
 	Burst, BurstLeft int
 	Window           time.Duration
@@ -138,7 +161,7 @@ type Quota struct {
 }
 
 // String gives it as one line for a person.
-func (q Quota) String() string {
+func (q Limits) String() string {
 	part := func(left, of int, per string) string {
 		if of < 0 {
 			return "unknown per " + per
