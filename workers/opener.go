@@ -166,7 +166,10 @@ func (o *Opener) openStored(ctx context.Context, ch store.Channel, settings []by
 	if err != nil {
 		return nil, err
 	}
-	c, err := typ.Open(ctx, cc.Settings(o.cfg.Guard))
+	s := cc.Settings(o.cfg.Guard)
+	s.Tokens = channelTokens{cfg: &o.cfg, id: ch.ID, channel: ch.Name}
+	s.Breaker = noteBreaker(&o.cfg, ch.ID, ch.Name)
+	c, err := typ.Open(ctx, s)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,9 @@ func (p *processor) slice(ctx context.Context, id int64) error {
 		return p.finish(ctx, run.ID, store.StatusCancelled, pass.ErrCancelled)
 	}
 	lease, ok, err := p.acquire(ctx, sl, run)
+	if err == nil && !ok {
+		err = p.noteBusy(ctx, sl.ID)
+	}
 	if err != nil || !ok {
 		return err // busy: whoever holds it hands on, or the sweeper finds it
 	}
@@ -126,7 +129,7 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 	switch fault.Of(err) {
 	case fault.RateLimited:
 		until := p.cfg.Clock.Now().Add(max(fault.RetryAfterOf(err), time.Second))
-		return p.end(ctx, sl, run, lease, store.SliceActive, &until, "rate_limited: "+err.Error())
+		return p.end(ctx, sl, run, lease, store.SliceActive, &until, pauseReason(err))
 	case fault.Permanent, fault.Stop, fault.Skip:
 		p.release(ctx, lease)
 		return p.finish(ctx, run.ID, store.StatusFailed, runFailed(sl.Connector, err))
@@ -219,7 +222,7 @@ func (p *processor) retry(ctx context.Context, sl store.Slice, run store.Run, le
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
 			return err
 		}
-		if _, err := tx.FailAttempt(ctx, sl.ID, until, "retry: "+err.Error()); err != nil {
+		if _, err := tx.FailAttempt(ctx, sl.ID, until, store.WaitReason(store.WaitRetry, err.Error())); err != nil {
 			return err
 		}
 		if run.Spec.Flags.DryRun {
