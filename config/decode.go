@@ -252,7 +252,7 @@ func (n *node) appendJSON(b *strings.Builder) {
 // quoteJSON writes a JSON string; bytes that are no UTF-8, which only the
 // environment can bring, become replacement characters.
 func quoteJSON(s string) []byte {
-	b, err := json.Marshal(s)
+	b, err := encode(s) // without the escapes of HTML: one spelling for what a file says and what is stored
 	if err != nil {
 		return []byte(`""`)
 	}
