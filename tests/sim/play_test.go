@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tandem-sync/tandem/store"
@@ -17,7 +19,7 @@ func (w *world) run(interfere func(*world, string)) {
 	w.request(store.ModeIncremental)
 	for w.steps = 0; w.steps < playSteps; w.steps++ {
 		w.users()
-		x := w.sched.next()
+		x := w.sched.next(w.steps)
 		if x == nil {
 			w.nap()
 			continue
@@ -26,7 +28,7 @@ func (w *world) run(interfere func(*world, string)) {
 			interfere(w, x.point)
 		}
 		w.decide(x)
-		if w.steps%5 == 0 {
+		if w.steps%3 == 0 {
 			w.invariants()
 		}
 	}
@@ -40,6 +42,12 @@ func (w *world) nap() {
 	}
 	w.sched.note("nap %v", d)
 	time.Sleep(d)
+}
+
+// outsideTx are the points at which a worker holds no lock of the database: it
+// can be held back there while the others go on, until its lease is long gone.
+var outsideTx = map[string]bool{
+	"page.before_fetch": true, "page.after_fetch": true, "remote.answer": true, "plan.before_lookup": true, "tx.wait batch": true,
 }
 
 // decide says what happens at a point.
@@ -64,6 +72,11 @@ func (w *world) decide(x *waiter) {
 		w.fault("pause", x)
 		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // past the lease
 		x.go_ <- nil
+	case outsideTx[x.point] && w.sched.chance(12):
+		w.fault("held back", x)
+		w.sched.hold(x, w.steps+20+w.sched.rng.IntN(80))
+		w.sched.note("nap")
+		time.Sleep(time.Duration(10+w.sched.rng.IntN(15)) * time.Second)
 	case w.sched.chance(150):
 		w.fault("queues lost", x)
 		w.net.lose()
@@ -186,9 +199,50 @@ func (w *world) invariants() {
 		if loose != 0 || links != pairs {
 			w.breaks("step %d: %d rows without a link, %d links, %d pairs: a batch was not atomic", w.steps, loose, links, pairs)
 		}
-		return w.monotone(ctx, tx)
+		if err := w.monotone(ctx, tx); err != nil {
+			return err
+		}
+		return w.truthful(ctx, tx)
 	})
 	must(w.t, err)
+}
+
+// truthful: nothing is taken for deleted that the remote has, and no value that
+// was replaced on the remote comes back here. The remote's users count their
+// edits upwards.
+func (w *world) truthful(ctx context.Context, tx *store.Tx) error {
+	rows, err := tx.QueryContext(ctx, `SELECT l.remote_id, l.state, coalesce(c.name, ''), coalesce(c.phone, '')
+		FROM tandem_link l LEFT JOIN contacts c ON CAST(c.id AS text) = l.local_key`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	w.remote.mu.Lock()
+	defer w.remote.mu.Unlock()
+	for rows.Next() {
+		var id, name, phone string
+		var state int
+		if err := rows.Scan(&id, &state, &name, &phone); err != nil {
+			return err
+		}
+		if state == int(store.RemoteDeleted) && !w.remote.all[id].deleted {
+			w.breaks("step %d: remote %s lives and was taken for deleted", w.steps, id)
+		}
+		if state != int(store.Linked) {
+			continue
+		}
+		for field, v := range map[string]string{"name": name, "phone": phone} {
+			n, err := strconv.Atoi(strings.TrimLeft(v, "np"))
+			if err != nil {
+				return err
+			}
+			if last := w.last[id+field]; n < last {
+				w.breaks("step %d: the %s of remote %s went back from %d to %d", w.steps, field, id, last, n)
+			}
+			w.last[id+field] = n
+		}
+	}
+	return rows.Err()
 }
 
 func (w *world) monotone(ctx context.Context, tx *store.Tx) error {

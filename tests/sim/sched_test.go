@@ -28,7 +28,8 @@ var errLost = errors.New("simulated loss of the answer")
 type scheduler struct {
 	mu      sync.Mutex
 	waiting []*waiter
-	calm    bool // no more scheduling: points pass at once
+	calm    bool      // no more scheduling: points pass at once
+	held    []*waiter // taken out of the game until their step comes
 	rng     *rand.Rand
 	trace   []string
 	hash    uint64
@@ -39,6 +40,7 @@ type waiter struct {
 	life   int
 	point  string
 	go_    chan error
+	until  int // held back until this step
 }
 
 func newScheduler(seed uint64) *scheduler {
@@ -77,14 +79,36 @@ func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
 func (s *scheduler) drop(w *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(x *waiter) bool { return x == w })
+	is := func(x *waiter) bool { return x == w }
+	s.waiting, s.held = slices.DeleteFunc(s.waiting, is), slices.DeleteFunc(s.held, is)
+}
+
+// hold takes a waiter out of the game until the given step: a process that is
+// stopped, or cut off from its database, while everybody else goes on.
+func (s *scheduler) hold(w *waiter, until int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.until = until
+	s.held = append(s.held, w)
+}
+
+// free brings the waiters back whose step has come.
+func (s *scheduler) free(step int) {
+	s.held = slices.DeleteFunc(s.held, func(w *waiter) bool {
+		if w.until > step {
+			return false
+		}
+		s.waiting = append(s.waiting, w)
+		return true
+	})
 }
 
 // next waits until nobody runs and picks one waiter; nil when all sleep.
-func (s *scheduler) next() *waiter {
+func (s *scheduler) next(step int) *waiter {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.free(step)
 	if len(s.waiting) == 0 {
 		return nil
 	}
@@ -114,10 +138,10 @@ func (s *scheduler) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calm = true
-	for _, w := range s.waiting {
+	for _, w := range append(s.waiting, s.held...) {
 		w.go_ <- nil
 	}
-	s.waiting = nil
+	s.waiting, s.held = nil, nil
 }
 
 // chance is true once in n.

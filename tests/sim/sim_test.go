@@ -98,6 +98,7 @@ type world struct {
 
 	// What the oracles remember between steps.
 	batches map[int64]int64
+	last    map[string]int
 	mark    time.Time
 	faults  map[string]int
 	steps   int
@@ -142,7 +143,7 @@ func newWorld(t *testing.T, seed uint64, dir string) *world {
 	ctx := t.Context()
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), sched: newScheduler(seed), net: newNet(seed), remote: newRemote(seed),
-		reg: &channels.Registry{}, batches: map[int64]int64{}, faults: map[string]int{},
+		reg: &channels.Registry{}, batches: map[int64]int64{}, last: map[string]int{}, faults: map[string]int{},
 	}
 	must(t, w.reg.Register(w.remote))
 	db, err := store.Open(ctx, store.Config{URL: "sqlite:" + dir + "/sim.db"})
