@@ -4,6 +4,7 @@ package transport
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -23,6 +24,20 @@ type Guard struct {
 	// AllowPlaintext permits http:// to public addresses, and there port 80
 	// and the port that base_url names.
 	AllowPlaintext bool
+	// Answered, when set, is told the class of every answer of a remote, "2xx"
+	// to "5xx", or "error" when none came. It returns at once.
+	Answered func(class string)
+}
+
+// answered tells what became of a request; r is nil without an answer.
+func (g Guard) answered(r *http.Response) {
+	switch {
+	case g.Answered == nil:
+	case r == nil:
+		g.Answered("error")
+	default:
+		g.Answered(strconv.Itoa(r.StatusCode/100) + "xx")
+	}
 }
 
 // reserved lists the IPv4 prefixes that are not public; netip's own IsPrivate

@@ -283,6 +283,7 @@ func (h *HTTP) once(ctx context.Context, r Request, u *url.URL, token redact.Sec
 	}
 	started := h.clock.Now()
 	hr, err := h.client.Do(req)
+	h.dialer.Guard.answered(hr)
 	if err != nil {
 		return nil, nil, h.sendError(ctx, limited, r, u, err)
 	}

@@ -53,6 +53,8 @@ type Config struct {
 	Lease time.Duration
 	// Embedded says that this process is the only one on its database.
 	Embedded bool
+	// Observer hears what the workers do; nil nobody does.
+	Observer Observer
 }
 
 func (c *Config) setDefaults() {

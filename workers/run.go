@@ -83,33 +83,37 @@ func slicesOf(ctx context.Context, tx *store.Tx, run store.Run) ([]store.Slice, 
 
 // finish ends a run, once; a run that has ended already is left alone.
 func (p *processor) finish(ctx context.Context, runID int64, status store.Status, cause error) error {
-	err := p.cfg.DB.Write(ctx, "run.finish", func(ctx context.Context, tx *store.Tx) error {
-		return finishRun(ctx, tx, runID, status, cause)
+	var ended *store.Run
+	err := p.cfg.DB.Write(ctx, "run.finish", func(ctx context.Context, tx *store.Tx) (err error) {
+		ended, err = finishRun(ctx, tx, runID, status, cause)
+		return err
 	})
 	if errors.Is(err, store.ErrCommitUnknown) {
 		err = nil // the sweeper comes back to it if it did not happen
 	}
 	if err == nil {
+		p.observeEnd(ended, status)
 		p.cfg.Logger.Info("run ended", zap.Int64("run", runID), zap.String("status", string(status)), zap.Error(cause))
 		p.kick()
 	}
 	return err
 }
 
-// finishRun ends a run inside the caller's transaction.
-func finishRun(ctx context.Context, tx *store.Tx, runID int64, status store.Status, cause error) error {
+// finishRun ends a run inside the caller's transaction. It gives the run it
+// ended, nil when there was nothing to end.
+func finishRun(ctx context.Context, tx *store.Tx, runID int64, status store.Status, cause error) (*store.Run, error) {
 	run, err := tx.Run(ctx, runID)
 	if fault.CodeOf(err) == fault.CodeNotFound {
-		return nil // deleted with its channel
+		return nil, nil //nolint:nilnil // deleted with its channel
 	}
 	if err != nil || run.Status.Ended() {
-		return err
+		return nil, err
 	}
 	if err := tx.DropSeen(ctx, runID); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = tx.FinishRun(ctx, runID, status, runError(status, cause))
-	return err
+	return &run, err
 }
 
 // runError is how a failure is kept and shown.

@@ -49,6 +49,9 @@ func (p *processor) slice(ctx context.Context, id int64) error {
 		return err // busy: whoever holds it hands on, or the sweeper finds it
 	}
 	out, err := p.work(ctx, sl, run, lease)
+	if out.Progress {
+		p.observeRecords(ctx, sl, run)
+	}
 	return p.book(ctx, sl, run, lease, out, err)
 }
 
@@ -69,6 +72,7 @@ func (p *processor) readSlice(ctx context.Context, id int64) (sl store.Slice, ru
 		if run.Status.Ended() || sl.State != store.SliceActive || early {
 			return errTurn
 		}
+		p.observeWait(sl, now)
 		return nil
 	})
 	if fault.CodeOf(err) == fault.CodeNotFound {
@@ -120,6 +124,9 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 	case err == nil:
 		return p.end(ctx, sl, run, lease, store.SliceActive, nil, "")
 	case errors.Is(err, store.ErrFenced):
+		if p.cfg.Observer != nil {
+			p.cfg.Observer.LeaseLost()
+		}
 		p.cfg.Logger.Info("another worker took the slice over", zap.Int64("run", run.ID), zap.String("connector", sl.Connector))
 		return nil
 	case errors.Is(err, pass.ErrCancelled):
@@ -142,7 +149,9 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 // or the run finishes. Active: it goes to the tail of the queue, or waits until
 // notBefore.
 func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, state store.SliceState, notBefore *time.Time, why string) error {
+	var ended *store.Run
 	err := p.cfg.DB.Write(ctx, "slice.end", func(ctx context.Context, tx *store.Tx) error {
+		ended = nil
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
 			return err
 		}
@@ -151,7 +160,7 @@ func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, leas
 			return err
 		}
 		if state == store.SliceDone && next == nil {
-			if err := finishRun(ctx, tx, run.ID, store.StatusFinished, nil); err != nil {
+			if ended, err = finishRun(ctx, tx, run.ID, store.StatusFinished, nil); err != nil {
 				return err
 			}
 		}
@@ -166,6 +175,7 @@ func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, leas
 	case err != nil:
 		return err
 	}
+	p.observeEnd(ended, store.StatusFinished)
 	if e := yield.Point(ctx, "slice.ended"); e != nil {
 		return e
 	}
