@@ -74,6 +74,7 @@ type Error struct {
 	Hint       string        // the next step, for a person; may be empty
 	Where      string        // file:line, field or address; may be empty
 	Err        error         // the cause; may be nil
+	Answer     string        // what the other side answered, shortened and without secrets; may be empty
 }
 
 // New makes an Error of the class; format and args follow fmt.Errorf, %w included.
@@ -152,6 +153,16 @@ func HintOf(err error) string {
 	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
 		if e.Hint != "" {
 			return e.Hint
+		}
+	}
+	return ""
+}
+
+// AnswerOf returns the outermost answer in err's chain, or "".
+func AnswerOf(err error) string {
+	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
+		if e.Answer != "" {
+			return e.Answer
 		}
 	}
 	return ""

@@ -162,6 +162,7 @@ func (h *HTTP) statusError(r Request, u *url.URL, hr *http.Response) error {
 	if hr.StatusCode == http.StatusUnauthorized {
 		e.Err = marked{e.Err, errUnauthorized}
 	}
+	e.Answer = statusText(hr.StatusCode) + h.excerpt(body)
 	if hint != "" {
 		e = e.WithHint(hint)
 	}

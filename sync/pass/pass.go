@@ -47,6 +47,9 @@ type Connector struct {
 	Create bool
 	// OnRemoteDelete is what a remote deletion does here.
 	OnRemoteDelete Deletion
+	// Redact takes the channel's credentials out of a text that is kept for
+	// people; nil leaves it.
+	Redact func(string) string
 	// Overlap is how far the watermark stays behind the run's start.
 	Overlap time.Duration
 	// FullDue says that it is time to read everything again, when the last run

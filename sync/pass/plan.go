@@ -21,7 +21,9 @@ type plan struct {
 	heads   []store.LinkHead
 	add     store.Counters
 	park    []store.Parked
-	unpark  []string
+	unpark  []string // records that work now
+	gone    []string // records that no longer exist
+	unskip  []string // records that are no longer as they were when a person skipped them
 	cands   []store.Candidate
 	lines   []store.Change
 	again   []string // to be requested again by id
@@ -52,6 +54,9 @@ type planner struct {
 	// sure looks everything up, whatever the filters say: for records that met
 	// something unexpected.
 	sure bool
+	// skipped has, by remote id, the fingerprints under which a person skipped
+	// records of the batch.
+	skipped map[string][]string
 }
 
 // plan looks a batch up on a connection of its own and judges it.
@@ -96,6 +101,9 @@ func fold(recs []record.Record) []*record.Record {
 func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 	heads, err := pl.lookUp(ctx, recs)
 	if err != nil {
+		return err
+	}
+	if err := pl.loadSkips(ctx, recs); err != nil {
 		return err
 	}
 	var linked, fresh []item
@@ -156,6 +164,9 @@ func (pl *planner) usable(it *item) bool {
 	r := it.rec
 	switch {
 	case r.Err != nil:
+		if pl.held(it) {
+			return false
+		}
 		pl.parkRecord(it, reasonOf(r.Err), r.Err)
 		return false
 	case r.Deleted:
@@ -163,12 +174,14 @@ func (pl *planner) usable(it *item) bool {
 		return false
 	}
 	if err := pl.s.C.Manual.CanonRemote(r.Values); err != nil {
-		pl.parkRecord(it, reasonOf(err), err)
+		if !pl.held(it) {
+			pl.parkRecord(it, reasonOf(err), err)
+		}
 		return false
 	}
 	it.remote = r.Values
 	it.hash = pl.s.C.Manual.Hash(r.Values)
-	return true
+	return !pl.held(it)
 }
 
 func (pl *planner) unchanged(h store.LinkHead) {
@@ -177,9 +190,7 @@ func (pl *planner) unchanged(h store.LinkHead) {
 		pl.p.add.Unchanged++
 	}
 	pl.p.seen = append(pl.p.seen, id)
-	if pl.s.parked.Load() {
-		pl.p.unpark = append(pl.p.unpark, h.RemoteID)
-	}
+	pl.settled(h.RemoteID)
 }
 
 // tombstone notes a deletion that the remote reported. It is weighed with all
@@ -187,6 +198,7 @@ func (pl *planner) unchanged(h store.LinkHead) {
 // nothing new and counts nowhere; where a request named the record, it counts
 // as skipped.
 func (pl *planner) tombstone(it *item) {
+	pl.gone(it.rec.ID)
 	switch {
 	case pl.s.targeted():
 		pl.skip(it, "deleted")
@@ -200,6 +212,9 @@ func (pl *planner) tombstone(it *item) {
 
 // skip leaves a record out and counts it once per run.
 func (pl *planner) skip(it *item, reason string) {
+	if !it.rec.Deleted {
+		pl.settled(it.rec.ID)
+	}
 	if it.head != nil {
 		if !pl.s.met(uint64(it.head.ID)) {
 			pl.p.add.Skipped++
@@ -228,8 +243,8 @@ func (pl *planner) parkRecord(it *item, reason string, err error) {
 	}
 	pl.p.park = append(pl.p.park, store.Parked{
 		Kind: kind, ChannelID: pl.s.C.ChannelID, ConnectorID: pl.s.C.ID, RunID: pl.s.in.Run.ID,
-		LocalID: localKey(it), RemoteID: it.rec.ID, Reason: reason, Message: err.Error(),
-		Payload: payload(it.rec.Raw),
+		LocalID: localKey(it), RemoteID: it.rec.ID, Reason: reason, Message: pl.s.clean(err.Error()),
+		Payload: pl.s.received(it.rec), Answer: pl.s.said(err), Print: pl.print(it),
 	})
 	pl.line(it, "park", localKey(it), []store.FieldChange{{Reason: reason}}, true)
 }

@@ -37,8 +37,7 @@ func (s *slice) sweep(ctx context.Context) (bool, error) {
 		next := s.pos
 		next.After = after
 		if after == "" {
-			next.Stage = stageGuard
-			return true, s.advance(ctx, next, nil)
+			return s.unseen(ctx, getter)
 		}
 		if len(missing) > 0 {
 			if err := s.read(ctx, getter, missing, next, true); err != nil {

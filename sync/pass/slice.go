@@ -31,6 +31,8 @@ type slice struct {
 	twice atomic.Bool
 	// parked says that the connector has, or may have, open parked records.
 	parked atomic.Bool
+	// skips says that a person skipped records of the connector.
+	skips bool
 
 	progress bool
 }
@@ -70,11 +72,12 @@ func (s *slice) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		open, err := tx.ListParked(ctx, store.ParkedFilter{ChannelID: s.C.ChannelID, Open: true, Limit: 1})
+		open, skipped, err := tx.OpenOrSkipped(ctx, s.C.ID)
 		if err != nil {
 			return err
 		}
-		s.parked.Store(len(open) > 0)
+		s.parked.Store(open)
+		s.skips = skipped
 		s.fresh, err = newFreshness(ctx, tx, s.C)
 		if err != nil || s.pos.Stage != "" {
 			return err

@@ -214,7 +214,11 @@ func (s *slice) count(p *plan, c *entities.Change, it *item) {
 	if c.NewLink || it.head == nil && c.Link.ID > 0 {
 		p.seen = append(p.seen, uint64(c.Link.ID))
 	}
-	p.unpark = append(p.unpark, c.Link.RemoteID)
+	if c.Link.State == store.Linked {
+		p.unpark = append(p.unpark, c.Link.RemoteID)
+	} else {
+		p.gone = append(p.gone, c.Link.RemoteID)
+	}
 	if it.silent {
 		return
 	}
@@ -248,22 +252,14 @@ func (s *slice) preview(p *plan) {
 			p.lines = append(p.lines, s.lineFor(c, it))
 		}
 	}
-	p.unpark, p.park, p.again = nil, nil, nil
+	p.unpark, p.park, p.again, p.gone, p.unskip = nil, nil, nil, nil, nil
 }
 
 // book writes what stands beside the rows: parked records, lines, ids seen,
 // candidates for removal, and requests for records that have to be read again.
 func (s *slice) book(ctx context.Context, tx *store.Tx, b *batch, p *plan) error {
-	if len(p.park) > 0 {
-		s.parked.Store(true)
-		if _, err := tx.Park(ctx, p.park); err != nil {
-			return err
-		}
-	}
-	if len(p.unpark) > 0 && s.parked.Load() {
-		if err := tx.ResolveRecords(ctx, s.C.ID, p.unpark, "gone"); err != nil {
-			return err
-		}
+	if err := s.bookParked(ctx, tx, p); err != nil {
+		return err
 	}
 	if len(p.lines) > 0 {
 		if err := tx.AddChanges(ctx, s.in.Run.ID, p.lines); err != nil {
@@ -312,6 +308,9 @@ func (p *plan) absorb(sub *plan) {
 	p.items = sub.items
 	p.add.Add(sub.add)
 	p.park = append(p.park, sub.park...)
+	p.unpark = append(p.unpark, sub.unpark...)
+	p.gone = append(p.gone, sub.gone...)
+	p.unskip = append(p.unskip, sub.unskip...)
 	p.cands = append(p.cands, sub.cands...)
 	p.lines = append(p.lines, sub.lines...)
 	p.again = append(p.again, sub.again...)
