@@ -79,6 +79,7 @@ type Table struct {
 	broken   string // SQLite: condition of a row that breaks a deferred foreign key
 	autoinc  bool   // SQLite: AUTOINCREMENT
 	triggers bool   // has a trigger before INSERT that could make a key
+	declared bool   // not there yet; see Declared
 	cols     []column
 }
 
@@ -162,7 +163,7 @@ func (t *Table) keyed() error {
 		}
 	}
 	return configError("key %s of table %s has no unique index", strings.Join(t.Key, ", "), t.full()).
-		WithHint("make it the primary key or: CREATE UNIQUE INDEX ON " + t.sql() + " (" + quoteAll(t.Key) + ")")
+		WithHint("make it the primary key or: CREATE UNIQUE INDEX " + quote(t.Name+"_key") + " ON " + t.sql() + " (" + quoteAll(t.Key) + ")")
 }
 
 // writable refuses what cannot be written safely.
