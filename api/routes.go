@@ -51,6 +51,7 @@ type channelList struct {
 }
 
 func (s *Server) channelRoutes(h huma.API) {
+	s.operationRoutes(h)
 	b := s.cfg.Backend
 	huma.Register(h, op("list-channels", http.MethodGet, "/channels", "List channels"),
 		func(ctx context.Context, _ *struct{}) (*body[channelList], error) {

@@ -216,7 +216,7 @@ func TestSecondRunSaysWhatItWaitsFor(t *testing.T) {
 	var first, second api.Run
 	w.want(http.StatusAccepted, http.MethodPost, "/api/v1/channels/crm/sync", "", &first)
 	w.want(http.StatusAccepted, http.MethodPost, "/api/v1/channels/crm/sync", `{"mode":"full"}`, &second)
-	if second.Waiting == nil || second.Waiting.Reason != fmt.Sprintf("run %d of this channel comes first", first.ID) {
+	if second.Waiting == nil || second.Waiting.Reason != fmt.Sprintf("run_ahead: run %d of this channel comes first", first.ID) {
 		t.Errorf("waiting = %+v", second.Waiting)
 	}
 }

@@ -36,7 +36,7 @@ type Run struct {
 
 // Waiting says why a run does nothing at the moment.
 type Waiting struct {
-	Reason string     `json:"reason"`
+	Reason string     `json:"reason" doc:"One of queued, run_ahead, busy, retry, rate_limited, quota, breaker_open, cancelling, disk_full; alone or followed by a colon and a sentence for a person"`
 	Until  *time.Time `json:"until" doc:"When it goes on by itself; null when that is unknown"`
 }
 

@@ -66,6 +66,9 @@ func (s *Service) channel(ctx context.Context, tx *store.Tx, c store.Channel) (C
 	if out.Connectors, err = connectorNames(ctx, tx, c.ID); err != nil {
 		return out, err
 	}
+	if err := s.schedule(ctx, tx, c, &out); err != nil {
+		return out, err
+	}
 	runs, err := tx.Runs(ctx, store.RunFilter{ChannelID: c.ID, Limit: 1})
 	if err != nil || len(runs) == 0 {
 		return out, err
@@ -104,6 +107,12 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 		if out.Settings, err = redact(c.Settings); err != nil {
 			return err
 		}
+		if out.Breaker, err = tx.Breaker(ctx, c.ID); err != nil {
+			return err
+		}
+		if out.Problem, err = tx.TokenProblem(ctx, c.ID); err != nil {
+			return err
+		}
 		list, err := tx.Connectors(ctx, c.ID)
 		if err != nil {
 			return err
@@ -130,6 +139,9 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 		}
 		return nil
 	})
+	if err == nil {
+		out.Operations = s.operations(ctx, name)
+	}
 	return out, err
 }
 

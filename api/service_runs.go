@@ -173,45 +173,19 @@ func (s *Service) show(ctx context.Context, tx *store.Tx, r store.Run) (Run, err
 	return makeRun(r, total, by, expected, connectors, w, s.clock.Now()), nil
 }
 
-// waiting says why a run does nothing now: what the workers noted, a slice that
-// may go on only later, or another run that has to end first.
+// waiting says why a run does nothing now, in the words of docs/waiting.md.
 func (s *Service) waiting(ctx context.Context, tx *store.Tx, r store.Run) (*Waiting, error) {
 	switch {
 	case r.Status.Ended():
 		return nil, nil //nolint:nilnil // nil says that it does not wait
 	case s.db.Full() != nil: // the database has no room to say so itself
 		return &Waiting{Reason: fmt.Sprintf("%s: %v; %s", store.CodeDiskFull, s.db.Full(), fault.HintOf(s.db.Full()))}, nil
-	case r.WaitReason != "":
-		return &Waiting{Reason: r.WaitReason, Until: utc(r.WaitUntil)}, nil
-	case r.Status == store.StatusPlanned:
-		return s.waitingForTurn(ctx, tx, r)
 	}
-	slices, err := tx.Slices(ctx, r.ID)
-	if err != nil {
+	reason, until, err := tx.Waiting(ctx, r)
+	if err != nil || reason == "" {
 		return nil, err
 	}
-	for _, sl := range slices {
-		if sl.State == store.SliceActive && sl.NotBefore != nil && sl.NotBefore.After(s.clock.Now()) {
-			return &Waiting{Reason: sl.WaitReason, Until: utc(sl.NotBefore)}, nil
-		}
-	}
-	return nil, nil //nolint:nilnil // it works
-}
-
-func (s *Service) waitingForTurn(ctx context.Context, tx *store.Tx, r store.Run) (*Waiting, error) {
-	ahead, err := tx.Runs(ctx, store.RunFilter{
-		ChannelID: r.ChannelID, Before: r.ID, Limit: 50,
-		Status: []store.Status{store.StatusPlanned, store.StatusPreparing, store.StatusExecution},
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range ahead {
-		if a.Spec.Kind == r.Spec.Kind && a.Lane == r.Lane {
-			return &Waiting{Reason: fmt.Sprintf("run %d of this channel comes first", a.ID)}, nil
-		}
-	}
-	return &Waiting{Reason: "for a free worker"}, nil
+	return &Waiting{Reason: reason, Until: utc(until)}, nil
 }
 
 // Changes calls fn for every change the run noted and gives its counts.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/store"
 )
 
@@ -18,6 +19,10 @@ type Channel struct {
 	Connectors []string  `json:"connectors"`
 	UpdatedAt  time.Time `json:"updated_at"`
 	LastRun    *Run      `json:"last_run" doc:"The latest run; null before the first"`
+
+	Schedule  string     `json:"schedule" doc:"When a sync starts by itself, in words or as cron; off is never"`
+	NextRunAt *time.Time `json:"next_run_at" doc:"When the next one starts by itself; null for never, and while it is worked out"`
+	Waiting   *Waiting   `json:"waiting" doc:"Why the schedule is not followed, and until when; null when it is"`
 }
 
 // ChannelDetail is one channel with its settings. Secrets in the settings read
@@ -26,6 +31,11 @@ type ChannelDetail struct {
 	Channel
 	Settings json.RawMessage   `json:"settings"`
 	State    []ConnectorStatus `json:"state" doc:"Per connector, in order of work"`
+	// Operations are what CallOperation can call; empty where no process that
+	// could call them answers.
+	Operations []channels.Operation `json:"operations" doc:"Named calls, in order of name"`
+	Breaker    store.Breaker        `json:"breaker" doc:"The circuit breaker before the remote"`
+	Problem    string               `json:"problem" doc:"Why no call is made until a person acts (re-authorise); empty none"`
 }
 
 // ConnectorStatus is where a connector stands.
@@ -110,6 +120,8 @@ type Backend interface {
 	// TestChannel tries a channel's remote step by step. A failed step is part
 	// of the result, not an error.
 	TestChannel(ctx context.Context, name string) (TestResult, error)
+	// CallOperation calls an operation of a channel: no run, nothing is stored.
+	CallOperation(ctx context.Context, channel, operation string, params map[string]string) (OperationResult, error)
 	// Sync asks for a run and gives the run that will serve the request: a new
 	// one, a planned one it joined, or the first run of a repeated id.
 	Sync(ctx context.Context, channel string, req SyncRequest) (Run, error)

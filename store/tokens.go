@@ -31,6 +31,17 @@ func (tx *Tx) Token(ctx context.Context, channelID int64) (TokenRow, error) {
 	return r, err
 }
 
+// TokenProblem says why only a person can renew a channel's token; "" when
+// nothing is known, or the channel has been changed since.
+func (tx *Tx) TokenProblem(ctx context.Context, channelID int64) (problem string, err error) {
+	err = tx.row(ctx, `SELECT t.problem FROM tandem_token t JOIN tandem_channel c ON c.id = t.channel_id
+		WHERE t.channel_id = ? AND t.updated_at >= c.updated_at`, channelID).Scan(&problem)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return problem, err
+}
+
 // BeginToken takes the right to renew a channel's token for ttl, by the
 // database's clock. It refuses (false) when the stored version is another one or
 // when somebody holds the right. pending notes, durably, that a renewal begins

@@ -83,5 +83,16 @@ func call(ctx context.Context, o *Opener, channel, operation string, params map[
 	if err != nil {
 		return nil, err
 	}
-	return who.Call(ctx, operation, filled)
+	answer, err := who.Call(ctx, operation, filled)
+	return answer, remoteFailed(err)
+}
+
+// remoteFailed keeps what the remote does not have, or that it is not there, apart
+// from an unknown name and from a service of ours.
+func remoteFailed(err error) error {
+	switch code := fault.CodeOf(err); code {
+	case fault.CodeNotFound, fault.CodeUnreachable:
+		return (&fault.Error{Class: fault.Of(err), Code: "remote_" + code, Err: err}).WithHint(fault.HintOf(err)).After(fault.RetryAfterOf(err))
+	}
+	return err
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func channelsCommand(a *app) *cobra.Command {
-	return group("channels", "The configured channels", channelsList(a), channelsShow(a), channelsTest(a))
+	return group("channels", "The configured channels", channelsList(a), channelsShow(a), channelsTest(a), channelsCall(a))
 }
 
 func channelsList(a *app) *cobra.Command {
@@ -87,6 +87,9 @@ func (a *app) showChannel(c api.ChannelDetail) error {
 		rows = append(rows, []string{s.Connector, number(s.Links), timeText(s.Watermark), timeText(s.FullAt)})
 	}
 	if err := a.table([]string{"CONNECTOR", "LINKS", "WATERMARK", "LAST FULL"}, rows); err != nil {
+		return err
+	}
+	if err := a.showReach(c); err != nil {
 		return err
 	}
 	var settings bytes.Buffer

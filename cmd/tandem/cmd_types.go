@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,9 +75,13 @@ func typesShow(a *app) *cobra.Command {
 			if connectors == "" {
 				connectors = "as the configuration names them"
 			}
+			operations := strings.Join(i.Operations, ", ")
+			if operations == "" && slices.Contains(i.Capabilities, channels.CapabilityOperations) {
+				operations = "as the configuration declares them"
+			}
 			if err := a.pairs(
 				[2]string{"type", i.Name}, [2]string{"label", i.Label}, [2]string{"summary", i.Summary},
-				[2]string{"connectors", connectors}, [2]string{"operations", strings.Join(i.Operations, ", ")},
+				[2]string{"connectors", connectors}, [2]string{"operations", operations},
 				[2]string{"capabilities", strings.Join(i.Capabilities, ", ")}, [2]string{"create safety", i.CreateSafety},
 			); err != nil {
 				return err

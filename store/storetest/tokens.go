@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,6 +68,21 @@ func testTokenLife(t *testing.T, db *store.DB) {
 		t.Fatalf("%+v", row)
 	}
 	testTokenSeals(t, h, sealed)
+	problem := func() (p string) {
+		t.Helper()
+		read(t, db, func(ctx context.Context, tx *store.Tx) (err error) {
+			p, err = tx.TokenProblem(ctx, h.channel)
+			return err
+		})
+		return p
+	}
+	equal(t, "the problem", problem(), "authorise again")
+	time.Sleep(2 * time.Millisecond)
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		_, _, _, err := tx.PutChannel(ctx, store.Channel{Name: "crm", Type: "rest", Enabled: true, Settings: json.RawMessage(`{"token":"another"}`)})
+		return err
+	})
+	equal(t, "the channel was changed since", problem(), "")
 }
 
 func testTokenSeals(t *testing.T, h house, sealed string) {
