@@ -164,6 +164,9 @@ const keyBytes = 32
 
 func (c *checker) secretKey() {
 	const fix = "make one with: openssl rand -base64 32"
+	if k := c.file.SecretKeyNew; k != "" && !isKey(k) {
+		c.problems = append(c.problems, Problem{File: Environment, Field: NewKeyVariable, Message: fmt.Sprintf("must be %d bytes in base64", keyBytes), Fix: fix})
+	}
 	if c.file.SecretKey == "" {
 		if strings.HasPrefix(c.file.Database, "postgres") {
 			c.fault("secret_key", "is needed with PostgreSQL, to seal the secrets of channels",
@@ -171,10 +174,15 @@ func (c *checker) secretKey() {
 		}
 		return
 	}
-	b, err := base64.StdEncoding.DecodeString(c.file.SecretKey)
-	if err != nil || len(b) != keyBytes {
+	if !isKey(c.file.SecretKey) {
 		c.fault("secret_key", fmt.Sprintf("must be %d bytes in base64", keyBytes), fix)
 	}
+}
+
+// isKey reports whether s is a key: 32 bytes in base64.
+func isKey(s string) bool {
+	b, err := base64.StdEncoding.DecodeString(s)
+	return err == nil && len(b) == keyBytes
 }
 
 var (

@@ -46,6 +46,8 @@ func (d *decoder) variables() {
 	}
 	f.APIToken, _ = d.env(apiTokenVariable)
 	d.hide("", f.APIToken)
+	f.SecretKeyNew, _ = d.env(NewKeyVariable)
+	d.hide("", f.SecretKeyNew)
 }
 
 func (d *decoder) network(n *node) {

@@ -21,10 +21,13 @@ type File struct {
 	SecretKey string // 32 bytes in base64; "" none
 	// APIToken is TANDEM_API_TOKEN, which has no key in the file; "" none.
 	APIToken string
-	Network  Network
-	Workers  Workers
-	Entities []Entity
-	Channels []Channel
+	// SecretKeyNew is TANDEM_SECRET_KEY_NEW, which has no key in the file either:
+	// the key that secrets are to be sealed with after a rotation; "" none.
+	SecretKeyNew string
+	Network      Network
+	Workers      Workers
+	Entities     []Entity
+	Channels     []Channel
 
 	places
 }
