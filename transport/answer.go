@@ -76,11 +76,12 @@ func (h *HTTP) sendError(outer, limited context.Context, r Request, u *url.URL, 
 	case isTLS(err):
 		return h.errorf(fault.Permanent, "tls", r, u, "TLS: %s", strip(err)).WithHint(tlsHint(err))
 	}
-	hint := "is the remote running, and is base_url right?"
 	if strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
-		hint = "the remote speaks plain http on this port"
+		return h.errorf(fault.Permanent, "tls", r, u, "TLS: the remote speaks plain http on this port").
+			WithHint("is the port of base_url right? if the remote has no TLS, base_url begins with http://")
 	}
-	return h.errorf(fault.Retryable, fault.CodeUnreachable, r, u, "%s", short(h.mask.Text(strip(err)))).WithHint(hint)
+	return h.errorf(fault.Retryable, fault.CodeUnreachable, r, u, "%s", short(h.mask.Text(strip(err)))).
+		WithHint("is the remote running, and is base_url right?")
 }
 
 func timedOut(err error) bool {
@@ -136,7 +137,8 @@ func (h *HTTP) readBody(outer, limited context.Context, r Request, u *url.URL, h
 		return nil, h.errorf(fault.Retryable, fault.CodeUnreachable, r, u, "the answer did not end within %s (%d bytes read)", h.cfg.Timeout, n).
 			WithHint("ask for smaller pages, or raise transport.timeout").After(Patience + time.Second)
 	}
-	return nil, h.errorf(fault.Retryable, fault.CodeBadAnswer, r, u, "the answer broke off after %d bytes: %s", n, short(h.mask.Text(strip(err))))
+	return nil, h.errorf(fault.Retryable, fault.CodeBadAnswer, r, u, "the answer broke off after %d bytes: %s", n, short(h.mask.Text(strip(err)))).
+		WithHint("the remote or a proxy before it cut the answer off: see their logs, or ask for smaller pages")
 }
 
 // sizeHint is the first buffer for a body: its length with room for the read
@@ -198,9 +200,9 @@ func classify(status int) (class fault.Class, code, hint string) {
 	case status == http.StatusTooManyRequests:
 		return fault.RateLimited, "rate_limit", "lower transport.rate_limit or transport.concurrency"
 	case status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		return fault.Retryable, fault.CodeUnreachable, ""
+		return fault.Retryable, fault.CodeUnreachable, "the remote asks to try later: is it slow or overloaded?"
 	case status >= 500:
-		return fault.Retryable, fault.CodeUnreachable, ""
+		return fault.Retryable, fault.CodeUnreachable, "the remote has trouble of its own: see its status or its logs; the next run goes on from here"
 	}
 	return fault.Permanent, "refused", "the remote does not accept the request: check the path, the query and the body"
 }

@@ -103,6 +103,9 @@ func TestStatuses(t *testing.T) {
 			h := client(t, srv.URL, nil, transport.WithClock(&stepClock{}))
 			_, err := get(t, h, "/x")
 			wantFault(t, err, c.class, c.code)
+			if fault.HintOf(err) == "" {
+				t.Errorf("%v tells nobody what to do", err)
+			}
 			if n := len(srv.Seen()); n != c.calls {
 				t.Errorf("%d calls, want %d", n, c.calls)
 			}
@@ -409,8 +412,8 @@ func TestPlainServerBehindHTTPS(t *testing.T) {
 	srv := tt.New(t, nil)
 	h := client(t, strings.Replace(srv.URL, "http", "https", 1), nil, transport.WithRand(func() float64 { return 0 }))
 	_, err := get(t, h, "/x")
-	if err == nil || !strings.Contains(fault.HintOf(err), "plain http") {
-		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	if fault.Of(err) != fault.Permanent || fault.CodeOf(err) != "tls" || !strings.Contains(err.Error(), "plain http") || !strings.Contains(fault.HintOf(err), "http://") {
+		t.Errorf("%v, class %v, code %q, hint %q", err, fault.Of(err), fault.CodeOf(err), fault.HintOf(err))
 	}
 }
 

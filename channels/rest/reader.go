@@ -112,13 +112,15 @@ func badAnswer(op string, resp *transport.Response, err error) error {
 	body := strings.TrimSpace(string(resp.Body[:min(len(resp.Body), 64)]))
 	switch {
 	case body == "":
-		return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is empty")
+		return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is empty").WithHint(oddAnswer)
 	case strings.HasPrefix(body, "<") || strings.Contains(resp.Header.Get("Content-Type"), "html"):
 		return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is HTML or XML, not JSON").
 			WithHint("is base_url right? a login page or a proxy may have answered")
 	}
-	return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is not valid JSON (%d bytes): %w", len(resp.Body), err)
+	return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is not valid JSON (%d bytes): %w", len(resp.Body), err).WithHint(oddAnswer)
 }
+
+const oddAnswer = "is the path right? the remote or a proxy before it may cut its answers off"
 
 // keysOf lists the names an answer has, for the hint of a wrong path.
 func keysOf(body []byte) string {
