@@ -17,6 +17,12 @@ const (
 	propMerged   = "hs_merged_object_ids"
 )
 
+// Ids begin above firstID and are not dense.
+const (
+	firstID = 100_000
+	idStep  = 51
+)
+
 // contact is one contact. props and history are replaced, never changed, so that
 // the index can share them.
 type contact struct {
@@ -191,7 +197,7 @@ func (p *Portal) must(id string) *contact {
 }
 
 func (p *Portal) create(props map[string]string, now time.Time, source string) *contact {
-	p.lastID += 51 // ids are not dense
+	p.lastID += idStep
 	c := &contact{id: p.lastID, created: now, props: map[string]string{}, history: map[string][]entry{}}
 	p.contacts[c.id] = c
 	p.order = append(p.order, c.id)

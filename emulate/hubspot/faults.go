@@ -85,6 +85,9 @@ func (p *Portal) fault(q *request) (Fault, bool) {
 		}
 	}
 	p.faults = kept
+	if !found {
+		hit, found = p.trouble.take(p.calls[OpAny])
+	}
 	return hit, found
 }
 

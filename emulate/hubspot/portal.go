@@ -58,6 +58,7 @@ type Portal struct {
 	revoked  bool
 	limits   meter
 	faults   []Fault
+	trouble  trouble
 	hook     func(Op)
 	calls    map[Op]int
 	answered map[int]int
@@ -94,7 +95,7 @@ func New(c Config) *Portal {
 		token: c.Token, window: c.Window, id: c.ID, zone: zone, base: c.Now, lag: c.IndexLag,
 		scopes: map[string]bool{ScopeRead: true, ScopeWrite: true}, calls: map[Op]int{}, answered: map[int]int{},
 		known: map[string]bool{}, contacts: map[int64]*contact{}, merged: map[int64]int64{}, emails: map[string]int64{},
-		lastID: 100_000, index: newIndex(), limits: newMeter(c.Limits),
+		lastID: firstID, index: newIndex(), limits: newMeter(c.Limits),
 	}
 	for _, name := range standard {
 		p.known[name] = true
