@@ -78,8 +78,8 @@ func (tx *Tx) sliceWaiting(ctx context.Context, r Run) (reason string, until *ti
 	err = tx.each(ctx, func(row scanner) error {
 		var why string
 		var notBefore, expires nullTime
-		var early, held bool
-		if err := row.Scan(&why, &notBefore, &early, &held, &expires); err != nil {
+		var early, held, ours bool
+		if err := row.Scan(&why, &notBefore, &early, &held, &ours, &expires); err != nil {
 			return err
 		}
 		var at *time.Time
@@ -88,11 +88,11 @@ func (tx *Tx) sliceWaiting(ctx context.Context, r Run) (reason string, until *ti
 			if at = notBefore.t; why == "" {
 				why = WaitRetry
 			}
-		case held && why == WaitBusy:
-			at = expires.t
-		case held:
+		case held && ours:
 			working = true
 			return nil
+		case held:
+			why, at = WaitBusy, expires.t
 		default:
 			why = WaitQueued
 		}
@@ -100,7 +100,8 @@ func (tx *Tx) sliceWaiting(ctx context.Context, r Run) (reason string, until *ti
 			reason, until = why, at
 		}
 		return nil
-	}, `SELECT s.wait_reason, s.not_before, coalesce(s.not_before > @now, false), coalesce(l.owner <> '' AND l.expires_at > @now, false), l.expires_at
+	}, `SELECT s.wait_reason, s.not_before, coalesce(s.not_before > @now, false), coalesce(l.owner <> '' AND l.expires_at > @now, false),
+			coalesce(l.epoch = s.held_epoch, false), l.expires_at
 		FROM tandem_slice s LEFT JOIN tandem_lease l ON l.channel_id = s.channel_id AND l.connector_id = s.connector_id
 			AND l.direction = ? AND l.shard = s.shard
 		WHERE s.run_id = ? AND s.state = 'active' ORDER BY s.ord, s.id`, r.Spec.Kind, r.ID)
@@ -113,11 +114,9 @@ func (tx *Tx) sliceWaiting(ctx context.Context, r Run) (reason string, until *ti
 	return reason, until, nil
 }
 
-// NoteBusy notes that a delivery met the lease of a slice in other hands. The
-// next batch clears it. A slice that moved within quiet is left alone: the hands
-// are those of its own worker.
-func (tx *Tx) NoteBusy(ctx context.Context, sliceID int64, quiet time.Duration) error {
-	_, err := tx.exec(ctx, "UPDATE tandem_slice SET wait_reason = ? WHERE id = ? AND state = 'active' AND not_before IS NULL AND updated_at < @in(?)",
-		WaitBusy, sliceID, -quiet.Microseconds())
+// HoldSlice notes under which lease a slice is worked on from now on, in the
+// transaction that took the lease.
+func (tx *Tx) HoldSlice(ctx context.Context, sliceID int64, l Lease) error {
+	_, err := tx.exec(ctx, "UPDATE tandem_slice SET held_epoch = ? WHERE id = ? AND state = 'active'", l.Epoch, sliceID)
 	return err
 }

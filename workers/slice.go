@@ -42,9 +42,6 @@ func (p *processor) slice(ctx context.Context, id int64) error {
 		return p.finish(ctx, run.ID, store.StatusCancelled, pass.ErrCancelled)
 	}
 	lease, ok, err := p.acquire(ctx, sl, run)
-	if err == nil && !ok {
-		err = p.noteBusy(ctx, sl.ID)
-	}
 	if err != nil || !ok {
 		return err // busy: whoever holds it hands on, or the sweeper finds it
 	}
@@ -93,7 +90,10 @@ func (p *processor) acquire(ctx context.Context, sl store.Slice, run store.Run) 
 	}
 	err = p.cfg.DB.Write(ctx, "lease.acquire", func(ctx context.Context, tx *store.Tx) error {
 		lease, ok, err = tx.AcquireLease(ctx, leaseKey(sl), p.cfg.Owner, p.cfg.Lease)
-		return err
+		if err != nil || !ok {
+			return err
+		}
+		return tx.HoldSlice(ctx, sl.ID, lease)
 	})
 	if errors.Is(err, store.ErrCommitUnknown) {
 		return lease, false, nil // it expires if we got it

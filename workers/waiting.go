@@ -1,8 +1,6 @@
 package workers
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/tandem-sync/tandem/fault"
@@ -23,19 +21,4 @@ func pauseReason(err error) string {
 		word = store.WaitQuota
 	}
 	return store.WaitReason(word, err.Error())
-}
-
-// busyQuiet is how long a slice must have stood still before a busy lease counts
-// as somebody else's.
-const busyQuiet = 5 * time.Second
-
-// noteBusy notes on a slice that its lease is in other hands.
-func (p *processor) noteBusy(ctx context.Context, sliceID int64) error {
-	err := p.cfg.DB.Write(ctx, "slice.busy", func(ctx context.Context, tx *store.Tx) error {
-		return tx.NoteBusy(ctx, sliceID, busyQuiet)
-	})
-	if errors.Is(err, store.ErrCommitUnknown) {
-		return nil // it is for people to look at
-	}
-	return err
 }

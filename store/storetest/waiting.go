@@ -61,26 +61,19 @@ func testWaitingSlices(t *testing.T, db *store.DB) {
 	run, slices := h.started(t)
 	companies := slices[0]
 	key := store.LeaseKey{ChannelID: h.channel, ConnectorID: h.companies, Direction: store.KindSync}
-	lease, ok := acquire(t, db, key, "w1", time.Hour)
+	lease, ok := acquire(t, db, key, "another", time.Hour)
 	if !ok {
 		t.Fatal("no lease")
 	}
-	h.wantWaiting(t, "at work", run.ID, "", false)
-	busy := func(quiet time.Duration) {
-		t.Helper()
-		write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.NoteBusy(ctx, companies.ID, quiet) })
-	}
-	busy(time.Hour)
-	h.wantWaiting(t, "its own worker moved it just now", run.ID, "", false)
-	time.Sleep(5 * time.Millisecond)
-	busy(time.Millisecond)
 	if until := h.wantWaiting(t, "in other hands", run.ID, store.WaitBusy, true); !until.Equal(lease.ExpiresAt) {
 		t.Fatalf("until %v, the lease ends %v", until, lease.ExpiresAt)
 	}
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.HoldSlice(ctx, companies.ID, lease) })
+	h.wantWaiting(t, "at work", run.ID, "", false)
 	write(t, db, func(ctx context.Context, tx *store.Tx) error {
 		return tx.CommitSlice(ctx, store.SliceStep{SliceID: companies.ID, Next: 1})
 	})
-	h.wantWaiting(t, "a batch clears it", run.ID, "", false)
+	h.wantWaiting(t, "after a batch", run.ID, "", false)
 	later := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	for _, reason := range []string{"rate_limited: 429", "quota: daily", "breaker_open: 503", "retry: reset"} {
 		write(t, db, func(ctx context.Context, tx *store.Tx) error {

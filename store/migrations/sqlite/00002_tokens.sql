@@ -22,6 +22,11 @@ CREATE TABLE tandem_breaker (
     reason     text NOT NULL
 );
 
+-- The epoch of the lease under which the slice is worked on: a lease of another
+-- epoch is in other hands.
+ALTER TABLE tandem_slice ADD COLUMN held_epoch bigint NOT NULL DEFAULT 0;
+
 -- +goose Down
+ALTER TABLE tandem_slice DROP COLUMN held_epoch;
 DROP TABLE tandem_breaker;
 DROP TABLE tandem_token;
