@@ -51,6 +51,8 @@ type Config struct {
 	SyncSlots, ReverseSlots int
 	// Lease is how long a lease lasts without renewal; 0 means 60 s.
 	Lease time.Duration
+	// BatchRecords is the most records of one transaction; 0 means 2,000.
+	BatchRecords int
 	// Embedded says that this process is the only one on its database.
 	Embedded bool
 	// Observer hears what the workers do; nil nobody does.

@@ -106,7 +106,7 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 	if err != nil {
 		return pass.Outcome{}, err
 	}
-	d := &pass.Direct{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger}
+	d := &pass.Direct{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
 	return d.Run(ctx, pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft})
 }
 

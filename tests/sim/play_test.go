@@ -12,7 +12,7 @@ import (
 )
 
 // playSteps is how many effects are scheduled before the faults end.
-const playSteps = 450
+const playSteps = 700
 
 // run plays the faulty part of the history.
 func (w *world) run(interfere func(*world, string)) {
@@ -61,7 +61,7 @@ func (w *world) decide(x *waiter) {
 	switch {
 	case x.life != k.life:
 		x.go_ <- errDead
-	case w.sched.chance(45):
+	case w.sched.chance(70):
 		w.fault("crash", x)
 		x.go_ <- errDead
 		w.crash(k)

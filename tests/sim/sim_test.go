@@ -197,7 +197,7 @@ func (w *world) start(k *worker) {
 	ctx = jitter.With(ctx, func(n int64) int64 { return n / 2 })
 	f, err := workers.NewFleet(workers.Config{
 		DB: w.db, Broker: &line{net: w.net, dead: k.dead}, Registry: w.reg, Owner: fmt.Sprintf("w%d.%d", k.n, k.life),
-		Roles: workers.Roles{Worker: true, Scheduler: true, Relay: true}, SyncSlots: 1, ReverseSlots: 1, Lease: 20 * time.Second,
+		Roles: workers.Roles{Worker: true, Scheduler: true, Relay: true}, SyncSlots: 1, ReverseSlots: 1, BatchRecords: 8, Lease: 20 * time.Second,
 	})
 	must(w.t, err)
 	w.lives.Go(func() {
