@@ -123,6 +123,7 @@ func (s *Server) routes(mux *http.ServeMux) {
 	cfg.Security = []map[string][]string{{"token": {}}}
 	h := humago.New(mux, cfg)
 	s.channelRoutes(h)
+	s.keeperRoutes(h)
 	s.runRoutes(h)
 	s.parkedRoutes(h)
 }

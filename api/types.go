@@ -120,6 +120,7 @@ type Backend interface {
 	// TestChannel tries a channel's remote step by step. A failed step is part
 	// of the result, not an error.
 	TestChannel(ctx context.Context, name string) (TestResult, error)
+	ChannelKeeper
 	// CallOperation calls an operation of a channel: no run, nothing is stored.
 	CallOperation(ctx context.Context, channel, operation string, params map[string]string) (OperationResult, error)
 	// Sync asks for a run and gives the run that will serve the request: a new

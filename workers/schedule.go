@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -77,28 +76,4 @@ func fullDue(text string) func(last, now time.Time) bool {
 		next := s.Next(last.UTC())
 		return !next.IsZero() && !next.After(now)
 	}
-}
-
-// scheduleIn reads the schedule from a channel's stored settings.
-func scheduleIn(settings json.RawMessage) (string, error) {
-	var s struct {
-		Schedule string `json:"schedule"`
-	}
-	if err := json.Unmarshal(settings, &s); err != nil {
-		return "", fmt.Errorf("stored settings: %w", err)
-	}
-	return s.Schedule, nil
-}
-
-// ScheduleText says in words when a channel with these settings starts by
-// itself; "" when it does not.
-func ScheduleText(settings json.RawMessage) string {
-	text, err := scheduleIn(settings)
-	switch {
-	case err != nil || text == config.ScheduleOff:
-		return ""
-	case text == "":
-		return "every 5 minutes"
-	}
-	return text
 }

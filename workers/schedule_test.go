@@ -184,17 +184,6 @@ func TestTickOf(t *testing.T) {
 	}
 }
 
-func TestScheduleText(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		`{}`: "every 5 minutes", `{"schedule":"off"}`: "", `{"schedule":"@hourly"}`: "@hourly", `x`: "",
-	} {
-		if got := ScheduleText([]byte(in)); got != want {
-			t.Errorf("%s: %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for failures, want := range []time.Duration{5, 5, 10, 20, 40, 80, 160, 320, 360, 360} {

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tandem-sync/tandem/config"
 	"github.com/tandem-sync/tandem/store"
 )
 
@@ -96,7 +97,7 @@ func tickOf(d store.DueChannel, now time.Time) (store.Tick, error) {
 	changed := d.Settings != nil
 	if changed {
 		var err error
-		if t.Schedule, err = scheduleIn(d.Settings); err != nil {
+		if t.Schedule, err = config.StoredSchedule(d.Settings); err != nil {
 			return t, err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func channelsCommand(a *app) *cobra.Command {
-	return group("channels", "The configured channels", channelsList(a), channelsShow(a), channelsTest(a), channelsCall(a))
+	return group("channels", "The configured channels", channelsList(a), channelsShow(a), channelsTest(a), channelsEnable(a), channelsDisable(a), channelsDelete(a), channelsCall(a))
 }
 
 func channelsList(a *app) *cobra.Command {
@@ -44,16 +44,12 @@ func (a *app) printChannels(list []api.Channel) error {
 		if c.LastRun != nil {
 			last = "run " + number(c.LastRun.ID) + " " + string(c.LastRun.Status)
 		}
-		enabled := "yes"
-		if !c.Enabled {
-			enabled = "no"
-		}
-		rows = append(rows, []string{c.Name, c.Type, enabled, strings.Join(c.Connectors, ", "), c.ManagedBy, last})
+		rows = append(rows, []string{c.Name, c.Type, yesNo(c.Enabled), strings.Join(c.Connectors, ", "), c.ManagedBy, last, nextText(c)})
 	}
 	if a.json {
 		return nil
 	}
-	return a.table([]string{"NAME", "TYPE", "ENABLED", "CONNECTORS", "MANAGED BY", "LAST RUN"}, rows)
+	return a.table([]string{"NAME", "TYPE", "ENABLED", "CONNECTORS", "MANAGED BY", "LAST RUN", "NEXT RUN"}, rows)
 }
 
 func channelsShow(a *app) *cobra.Command {
@@ -78,6 +74,7 @@ func (a *app) showChannel(c api.ChannelDetail) error {
 	}
 	if err := a.pairs(
 		[2]string{"channel", c.Name}, [2]string{"type", c.Type}, [2]string{"managed by", c.ManagedBy},
+		[2]string{"enabled", yesNo(c.Enabled)}, [2]string{"schedule", c.Schedule}, [2]string{"next run", nextText(c.Channel)},
 		[2]string{"revision", number(c.Revision)}, [2]string{"changed", timeText(&c.UpdatedAt)},
 	); err != nil {
 		return err

@@ -30,8 +30,9 @@ With SQLite or without a broker it is one process, which brings the schema up to
 date and applies the file. With PostgreSQL and RabbitMQ any number of processes
 share the work; then "tandem migrate" and "tandem apply" do that.
 
-This version has no scheduler yet: nothing starts by itself. "tandem sync", the
-API or a message starts a run.`,
+The role scheduler starts runs by the channels' schedules, and a channel that was
+created or enabled at once; any number of processes may have it. "tandem sync",
+the API or a message starts a run, too.`,
 		Example: "  tandem run\n  tandem run -c /etc/tandem.yaml --roles worker,relay --health 127.0.0.1:8081",
 		RunE: run(func(ctx context.Context, _ []string) error {
 			r, err := parseRoles(names)
@@ -48,9 +49,6 @@ API or a message starts a run.`,
 	cmd.Flags().StringVar(&health, "health", "", "without the role web: address that answers /healthz and /readyz, such as 127.0.0.1:8081")
 	return cmd
 }
-
-// noScheduler is what run says on start: silence would look like a fault.
-const noScheduler = "nothing starts by itself: this version has no scheduler yet; `tandem sync CHANNEL`, the API or a message starts a run"
 
 func (a *app) run(ctx context.Context, r roles, health string) error {
 	file, err := a.loadChecked()
@@ -93,7 +91,9 @@ func (a *app) serveEngine(ctx context.Context, e *engine, address string, single
 		return err
 	}
 	e.start(ctx)
-	err = a.announce(e, srv, single)
+	if e.note, err = e.scheduleNote(ctx); err == nil {
+		err = a.announce(e, srv, single)
+	}
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -242,13 +242,13 @@ func (a *app) announce(e *engine, srv *server, single bool) error {
 			Roles   []string `json:"roles"`
 			Version string   `json:"version"`
 			Note    string   `json:"note"`
-		}{srv.url, os.Getpid(), mode, e.roles.names(), version(), noScheduler})
+		}{srv.url, os.Getpid(), mode, e.roles.names(), version(), e.note})
 	}
 	where := "without an address"
 	if srv.url != "" {
 		where = "at " + srv.url
 	}
-	text := fmt.Sprintf("Tandem %s is running %s (%s, process %d)\n%s", version(), where, mode, os.Getpid(), noScheduler)
+	text := fmt.Sprintf("Tandem %s is running %s (%s, process %d)\n%s", version(), where, mode, os.Getpid(), e.note)
 	if path, ok := sqlitePath(e.file.Database); ok && srv.url != "" {
 		text += fmt.Sprintf("\nthe API is at %s/api/v1/, its token in %s.lock", srv.url, path)
 	}

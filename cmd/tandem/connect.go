@@ -24,6 +24,7 @@ const (
 	probing                // calls a channel's remote, changes nothing
 	watching               // looks on, and works where nobody else does
 	working                // changes something and needs workers
+	changing               // changes something that needs no workers
 )
 
 // session is a command's connection: to a running service, or to the database
@@ -102,7 +103,7 @@ func claim(ctx context.Context, path string, need access) (*store.Lock, store.Lo
 		if rerr != nil {
 			return nil, info, rerr
 		}
-		if held && (info.URL != "" || need != working) {
+		if held && (info.URL != "" || need != working && need != changing) {
 			return nil, info, nil
 		}
 		if try >= 20 {
@@ -187,6 +188,7 @@ func (a *app) embedded(ctx context.Context, file *config.File, lock *store.Lock,
 	if err != nil {
 		return nil, err
 	}
+	e.foreground = true
 	fail := func(err error) (*session, error) { return nil, errors.Join(err, e.Close()) }
 	if err := e.migrate(ctx); err != nil {
 		return fail(err)

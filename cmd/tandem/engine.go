@@ -34,7 +34,12 @@ type engine struct {
 	broker messages.Broker
 	fleet  fleet
 
-	roles  roles
+	roles roles
+	note  string // what starts by itself, for the start of the service
+	// foreground says that this process does a command's work and no other: it
+	// starts nothing by the clock.
+	foreground bool
+
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the fleet's Run has returned
 	once   sync.Once
