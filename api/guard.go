@@ -3,10 +3,12 @@ package api
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +19,8 @@ const maxBody = 1 << 20
 type guard struct {
 	loopback bool
 	token    string
+	pages    bool
+	limits   *limits
 	next     http.Handler
 }
 
@@ -32,11 +36,16 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, CodeForbidden, "the Host header does not name this machine's loopback", "use http://127.0.0.1 or http://localhost")
 		return
 	}
-	if !sameOrigin(r) {
+	if wait := g.limits.wait(r); wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		refuse(w, http.StatusTooManyRequests, CodeTooMany, "too many requests from this address", "wait as long as Retry-After says")
+		return
+	}
+	if !sameOrigin(r) && !(g.pages && isVisit(r)) {
 		refuse(w, http.StatusForbidden, CodeForbidden, "the request comes from a page of another origin", "")
 		return
 	}
-	if g.token != "" && protected(r.URL.Path) && !g.authorized(r) {
+	if g.token != "" && g.protected(r.URL.Path) && !g.authorized(r) {
 		refuse(w, http.StatusUnauthorized, CodeUnauthorized, "a bearer token is needed",
 			"Authorization: Bearer TOKEN; the token is in the lock file beside the SQLite database, or is TANDEM_API_TOKEN")
 		return
@@ -46,9 +55,41 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // protected reports whether the path needs the token: all of the API but its
-// description.
-func protected(path string) bool {
+// description, and the metrics where others than this machine can ask for them.
+// The pages ask for themselves.
+func (g *guard) protected(path string) bool {
+	if path == "/metrics" {
+		return !g.loopback
+	}
 	return strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/api/v1/openapi")
+}
+
+// isVisit reports whether somebody goes to a page, perhaps by a link elsewhere:
+// it changes nothing, and the page that holds the link cannot read the answer.
+func isVisit(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && isPage(r.URL.Path) &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}
+
+// isPage reports whether the path is none of the API's.
+func isPage(path string) bool {
+	for _, prefix := range []string{"/api/", "/hooks/", "/healthz", "/readyz", "/metrics"} {
+		if strings.HasPrefix(path, prefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// pagesOr serves pages, if there are any, and nothing else.
+func pagesOr(pages, nothing http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if pages == nil || !isPage(r.URL.Path) {
+			nothing.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
 }
 
 func (g *guard) authorized(r *http.Request) bool {

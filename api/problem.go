@@ -17,6 +17,7 @@ const (
 	CodeUnauthorized = "unauthorized" // no token, or a wrong one
 	CodeForbidden    = "forbidden"    // a Host or Origin that is not ours
 	CodeTooLarge     = "too_large"    // a body over the limit
+	CodeTooMany      = "too_many"     // more requests than one address may make
 )
 
 // Problem is an error answer (RFC 9457, application/problem+json) that carries

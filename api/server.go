@@ -25,6 +25,15 @@ type ServerConfig struct {
 	// Loopback says that the server listens on loopback only: then the Host
 	// header must name it.
 	Loopback bool
+	// Pages serves every address that is neither the API nor health nor metrics,
+	// and checks by itself who is signed in; nil serves nothing there.
+	Pages http.Handler
+	// Metrics serves /metrics. Off loopback it needs the token, and without one
+	// it serves nothing; neither does nil.
+	Metrics http.Handler
+	// Rate is how many requests a second one address may make of the API and the
+	// pages, with bursts of ten seconds' worth; 0 means 100, less than 0 no limit.
+	Rate float64
 	// Version is the program's, for the description of the API.
 	Version string
 	// Logger takes what an answer must not tell; nil drops it.
@@ -51,10 +60,16 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.Backend != nil {
 		s.routes(mux)
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	if cfg.Metrics != nil && (cfg.Loopback || cfg.Token != "") {
+		mux.Handle("GET /metrics", cfg.Metrics)
+	}
+	nothing := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "not_found", "there is nothing at this address", "the API is described at /api/v1/openapi.json")
 	})
-	s.handler = &guard{loopback: cfg.Loopback, token: cfg.Token, next: mux}
+	mux.Handle("/", pagesOr(cfg.Pages, nothing))
+	s.handler = &guard{
+		loopback: cfg.Loopback, token: cfg.Token, pages: cfg.Pages != nil, limits: newLimits(cfg.Rate), next: mux,
+	}
 	return s
 }
 
