@@ -44,12 +44,6 @@ func (w *world) nap() {
 	time.Sleep(d)
 }
 
-// outsideTx are the points at which a worker holds no lock of the database: it
-// can be held back there while the others go on, until its lease is long gone.
-var outsideTx = map[string]bool{
-	"page.before_fetch": true, "page.after_fetch": true, "remote.answer": true, "plan.before_lookup": true, "tx.wait batch": true,
-}
-
 // decide says what happens at a point.
 func (w *world) decide(x *waiter) {
 	if x.worker == people {
@@ -72,11 +66,11 @@ func (w *world) decide(x *waiter) {
 		w.fault("pause", x)
 		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // past the lease
 		x.go_ <- nil
-	case outsideTx[x.point] && w.sched.chance(12):
-		w.fault("held back", x)
-		w.sched.hold(x, w.steps+20+w.sched.rng.IntN(80))
-		w.sched.note("nap")
-		time.Sleep(time.Duration(10+w.sched.rng.IntN(15)) * time.Second)
+	case !x.inTx() && w.sched.chance(60):
+		w.fault("frozen", x)
+		w.sched.freeze(x.worker, w.steps+30+w.sched.rng.IntN(100))
+		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // its lease may run out
+		x.go_ <- nil
 	case w.sched.chance(150):
 		w.fault("queues lost", x)
 		w.net.lose()
@@ -109,6 +103,8 @@ func (w *world) users() {
 		if w.rng.IntN(3) == 0 {
 			w.request(store.ModeFull)
 		}
+	case 7:
+		w.remote.hide(w.rng, w.last)
 	case 6:
 		if w.rng.IntN(2) == 0 {
 			w.remote.mu.Lock()
@@ -122,7 +118,7 @@ func (w *world) users() {
 // heal ends the faults, asks for a last complete run and waits for it.
 func (w *world) heal() {
 	w.remote.mu.Lock()
-	w.remote.faulty = false
+	w.remote.faulty, w.remote.hidden = false, ""
 	w.remote.mu.Unlock()
 	w.net.mu.Lock()
 	w.net.faulty = false

@@ -38,6 +38,8 @@ type remote struct {
 	tomb   bool // reports tombstones
 	page   int
 	faulty bool
+	hidden string // id of a record that complete listings leave out
+	since  time.Time
 	wait   time.Duration // a page takes so long
 	calls  int
 }
@@ -95,6 +97,23 @@ func (r *remote) remove(rng *rand.Rand) {
 	if c := r.pick(rng); c != nil {
 		c.deleted, c.updated = true, r.now()
 	}
+}
+
+// hide lets complete listings leave one of the known records out, as an index
+// that lags or a lost permission does. Once it is edited it shows again.
+func (r *remote) hide(rng *rand.Rand, known map[string]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hidden = ""
+	if c := r.pick(rng); c != nil && rng.IntN(2) == 0 {
+		if _, ok := known[c.id+"name"]; ok {
+			r.hidden, r.since = c.id, r.now()
+		}
+	}
+}
+
+func (r *remote) hides(c *contact, req channels.ReadRequest) bool {
+	return c.id == r.hidden && req.Since.IsZero() && !c.updated.After(r.since)
 }
 
 func (r *remote) pick(rng *rand.Rand) *contact {
@@ -263,7 +282,7 @@ func (rd *simReader) endStage() {
 func (r *remote) matching(req channels.ReadRequest, tombs bool) []*contact {
 	var out []*contact
 	for _, c := range r.all {
-		if c.deleted == tombs && !c.updated.Before(req.Since) {
+		if c.deleted == tombs && !c.updated.Before(req.Since) && !r.hides(c, req) {
 			out = append(out, c)
 		}
 	}

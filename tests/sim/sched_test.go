@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -28,8 +29,8 @@ var errLost = errors.New("simulated loss of the answer")
 type scheduler struct {
 	mu      sync.Mutex
 	waiting []*waiter
-	calm    bool      // no more scheduling: points pass at once
-	held    []*waiter // taken out of the game until their step comes
+	calm    bool        // no more scheduling: points pass at once
+	frozen  map[int]int // worker -> the step until which it is stopped
 	rng     *rand.Rand
 	trace   []string
 	hash    uint64
@@ -40,11 +41,21 @@ type waiter struct {
 	life   int
 	point  string
 	go_    chan error
-	until  int // held back until this step
+}
+
+// inTx reports whether the waiter is inside a transaction: on the one writer of
+// SQLite nobody else could go on, so a stopped worker ends it first.
+func (w *waiter) inTx() bool {
+	for _, p := range []string{"tx.begin", "tx.before_commit", "tx.after_commit", "batch.", "relay."} {
+		if strings.HasPrefix(w.point, p) {
+			return true
+		}
+	}
+	return false
 }
 
 func newScheduler(seed uint64) *scheduler {
-	return &scheduler{rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
+	return &scheduler{frozen: map[int]int{}, rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
 }
 
 // hook makes the points of one life of a worker wait for their turn.
@@ -79,28 +90,15 @@ func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
 func (s *scheduler) drop(w *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	is := func(x *waiter) bool { return x == w }
-	s.waiting, s.held = slices.DeleteFunc(s.waiting, is), slices.DeleteFunc(s.held, is)
+	s.waiting = slices.DeleteFunc(s.waiting, func(x *waiter) bool { return x == w })
 }
 
-// hold takes a waiter out of the game until the given step: a process that is
-// stopped, or cut off from its database, while everybody else goes on.
-func (s *scheduler) hold(w *waiter, until int) {
+// freeze stops a worker until the given step, while everybody else goes on: a
+// process that is suspended, or cut off from its database.
+func (s *scheduler) freeze(worker, until int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.until = until
-	s.held = append(s.held, w)
-}
-
-// free brings the waiters back whose step has come.
-func (s *scheduler) free(step int) {
-	s.held = slices.DeleteFunc(s.held, func(w *waiter) bool {
-		if w.until > step {
-			return false
-		}
-		s.waiting = append(s.waiting, w)
-		return true
-	})
+	s.frozen[worker] = until
 }
 
 // next waits until nobody runs and picks one waiter; nil when all sleep.
@@ -108,14 +106,22 @@ func (s *scheduler) next(step int) *waiter {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free(step)
 	if len(s.waiting) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(s.waiting, func(a, b *waiter) int {
 		return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.point, b.point))
 	})
-	i := s.rng.IntN(len(s.waiting))
+	var able []int
+	for i, w := range s.waiting {
+		if s.frozen[w.worker] <= step || w.inTx() {
+			able = append(able, i)
+		}
+	}
+	if len(able) == 0 {
+		return nil
+	}
+	i := able[s.rng.IntN(len(able))]
 	w := s.waiting[i]
 	s.waiting = slices.Delete(s.waiting, i, i+1)
 	return w
@@ -138,10 +144,10 @@ func (s *scheduler) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calm = true
-	for _, w := range append(s.waiting, s.held...) {
+	for _, w := range s.waiting {
 		w.go_ <- nil
 	}
-	s.waiting, s.held = nil, nil
+	s.waiting = nil
 }
 
 // chance is true once in n.
