@@ -61,9 +61,6 @@ func TestParkedAsContracted(t *testing.T) {
 		t.Errorf("page = %+v", page)
 	}
 	w.problem(http.StatusNotFound, http.MethodGet, "/api/v1/parked/99", "")
-	if p := w.problem(http.StatusConflict, http.MethodPost, fmt.Sprintf("/api/v1/parked/%d/retry", id), ""); p.Code != api.CodeUnsupported || p.Hint == "" {
-		t.Errorf("problem = %+v", p)
-	}
 }
 
 func TestApproveMassDelete(t *testing.T) {

@@ -155,34 +155,3 @@ func (s *Server) changes(ctx context.Context, in *idInput) (*huma.StreamResponse
 		_ = enc.Encode(counts)
 	}}, nil
 }
-
-type parkedInput struct {
-	Channel  string `query:"channel"`
-	Kind     string `query:"kind" enum:"record,message,mass_delete,duplicate_identity,create_unknown,write_refused"`
-	Run      int64  `query:"run" minimum:"0" doc:"Only what this run parked"`
-	Resolved bool   `query:"resolved" doc:"Those that are done with, too"`
-	Before   int64  `query:"before" minimum:"0"`
-	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
-}
-
-func (s *Server) parkedRoutes(h huma.API) {
-	b := s.cfg.Backend
-	huma.Register(h, op("list-parked", http.MethodGet, "/parked", "List what waits for a person, the latest first", http.StatusNotFound),
-		func(ctx context.Context, in *parkedInput) (*body[ParkedPage], error) {
-			p, err := b.Parked(ctx, ParkedQuery{
-				Channel: in.Channel, Kind: store.ParkedKind(in.Kind), Run: in.Run, Resolved: in.Resolved, Before: in.Before, Limit: in.Limit,
-			})
-			return answer(ctx, s, p, err)
-		})
-	huma.Register(h, op("get-parked", http.MethodGet, "/parked/{id}", "Show a parked item", http.StatusNotFound),
-		func(ctx context.Context, in *idInput) (*body[Parked], error) {
-			p, err := b.ParkedItem(ctx, in.ID)
-			return answer(ctx, s, p, err)
-		})
-	huma.Register(h, accepted(op("retry-parked", http.MethodPost, "/parked/{id}/retry", "Try a parked item again: a mass_delete is approved by it",
-		http.StatusNotFound, http.StatusConflict)),
-		func(ctx context.Context, in *idInput) (*body[Run], error) {
-			r, err := b.RetryParked(ctx, in.ID)
-			return answer(ctx, s, r, err)
-		})
-}

@@ -50,6 +50,7 @@ type ConnectorStatus struct {
 type TestStage struct {
 	Stage   string `json:"stage"`
 	OK      bool   `json:"ok"`
+	Warn    bool   `json:"warn" doc:"It passed, and should be looked at"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
 }
@@ -59,24 +60,6 @@ type TestResult struct {
 	Channel string      `json:"channel"`
 	OK      bool        `json:"ok"`
 	Stages  []TestStage `json:"stages"`
-}
-
-// Parked is something kept for a person.
-type Parked struct {
-	ID        int64            `json:"id"`
-	Kind      store.ParkedKind `json:"kind" enum:"record,message,mass_delete,duplicate_identity,create_unknown,write_refused"`
-	Channel   string           `json:"channel"`
-	Connector string           `json:"connector"`
-	Run       *int64           `json:"run" doc:"The run that parked it; null none"`
-	LocalID   string           `json:"local_id"`
-	RemoteID  string           `json:"remote_id"`
-	Reason    string           `json:"reason" doc:"A stable word"`
-	Message   string           `json:"message" doc:"For a person"`
-	Attempts  int              `json:"attempts"`
-	CreatedAt time.Time        `json:"created_at"`
-	NextAt    *time.Time       `json:"next_at" doc:"When it is tried again by itself; null never"`
-	Payload   json.RawMessage  `json:"payload" doc:"What was received, redacted; null none"`
-	Resolved  string           `json:"resolved" doc:"Empty while open, else approved, retried, skipped or gone"`
 }
 
 // RunQuery chooses runs. The zero value gives the latest ones.
@@ -92,22 +75,6 @@ type RunQuery struct {
 type RunPage struct {
 	Runs []Run  `json:"runs"`
 	Next *int64 `json:"next"`
-}
-
-// ParkedQuery chooses parked items. The zero value gives the latest open ones.
-type ParkedQuery struct {
-	Channel  string
-	Kind     store.ParkedKind
-	Run      int64
-	Resolved bool // those that are done with, too
-	Before   int64
-	Limit    int // 0 means 50; at most 500
-}
-
-// ParkedPage is a page of parked items, the latest first.
-type ParkedPage struct {
-	Parked []Parked `json:"parked"`
-	Next   *int64   `json:"next"`
 }
 
 // Backend is what the API offers, however it is reached.
@@ -134,10 +101,7 @@ type Backend interface {
 	// CancelRun ends a planned run and asks an executing one to end; a run that
 	// has ended is an error with code conflict.
 	CancelRun(ctx context.Context, id int64) (Run, error)
-	Parked(ctx context.Context, q ParkedQuery) (ParkedPage, error)
-	ParkedItem(ctx context.Context, id int64) (Parked, error)
-	// RetryParked tries the item again and gives the run that does it.
-	RetryParked(ctx context.Context, id int64) (Run, error)
+	Ledger
 }
 
 // Fleet is what the API needs of the workers in its process. Kick makes a

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/clock"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/record"
@@ -15,8 +16,10 @@ import (
 // TestStage is one step of testing a channel. After a failed stage the later
 // ones are left out.
 type TestStage struct {
-	Stage   string `json:"stage"` // "name", "tls", "auth", "record CONNECTOR"
-	OK      bool   `json:"ok"`
+	Stage string `json:"stage"` // "name", "connect", "tls", "auth", "scope CONNECTOR", "record CONNECTOR", "clock", "quota"
+	OK    bool   `json:"ok"`
+	// Warn says that the stage passed and something about it should be looked at.
+	Warn    bool   `json:"warn,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 }
@@ -45,10 +48,10 @@ func TestChannel(ctx context.Context, cfg Config, name string) ([]TestStage, err
 	if err != nil {
 		return nil, err
 	}
-	return testOpened(ctx, op), nil
+	return testOpened(ctx, cfg.Clock, op), nil
 }
 
-func testOpened(ctx context.Context, op *opened) []TestStage {
+func testOpened(ctx context.Context, clk clock.Clock, op *opened) []TestStage {
 	var out []TestStage
 	if s, ok := op.channel.(channels.Stager); ok {
 		for _, st := range s.Stages(ctx) {
@@ -62,10 +65,21 @@ func testOpened(ctx context.Context, op *opened) []TestStage {
 	if !out[len(out)-1].OK {
 		return out
 	}
+	var at dated
 	for i := range op.config.Connectors {
 		cc := &op.config.Connectors[i]
-		msg, err := readOne(ctx, op.channel, cc.Name, paths(cc.Mapping))
-		out = append(out, stageOf("record "+cc.Name, msg, err))
+		msg, err := readOne(ctx, clk, op.channel, cc.Name, paths(cc.Mapping), &at)
+		name := "record "
+		if fault.CodeOf(err) == fault.CodeAuth {
+			name = "scope " // signed in, and not allowed to read this
+		}
+		out = append(out, stageOf(name+cc.Name, msg, err))
+	}
+	if len(op.config.Connectors) > 0 {
+		out = append(out, clockStage(at))
+	}
+	if q := quotaStage(op.channel); q != nil {
+		out = append(out, *q)
 	}
 	return out
 }
@@ -77,8 +91,9 @@ func stageOf(name, message string, err error) TestStage {
 	return TestStage{Stage: name, OK: true, Message: message}
 }
 
-// readOne reads the first page of a connector and says what was in it.
-func readOne(ctx context.Context, ch channels.Channel, name string, fields []string) (string, error) {
+// readOne reads the first page of a connector, says what was in it and notes
+// the time of the answer.
+func readOne(ctx context.Context, clk clock.Clock, ch channels.Channel, name string, fields []string, at *dated) (string, error) {
 	conn, err := ch.Connector(name)
 	if err != nil {
 		return "", err
@@ -89,6 +104,9 @@ func readOne(ctx context.Context, ch channels.Channel, name string, fields []str
 	}
 	defer r.Close() //nolint:errcheck // one page was all we wanted
 	page, err := r.ReadPage(ctx)
+	if err == nil && !page.RemoteNow.IsZero() {
+		*at = dated{remote: page.RemoteNow, asked: page.FetchStarted, arrived: clk.Now()}
+	}
 	switch {
 	case errors.Is(err, io.EOF) || err == nil && len(page.Records) == 0:
 		return "the listing is empty", nil

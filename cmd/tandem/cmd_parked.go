@@ -11,7 +11,7 @@ import (
 )
 
 func parkedCommand(a *app) *cobra.Command {
-	return group("parked", "What waits for a person", parkedList(a), parkedShow(a), parkedRetry(a))
+	return group("parked", "What waits for a person", parkedList(a), parkedShow(a), parkedRetry(a), parkedSkip(a))
 }
 
 func parkedList(a *app) *cobra.Command {
@@ -36,20 +36,25 @@ func parkedList(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.Channel, "channel", "", "only items of this channel")
-	f.StringVar(&kind, "kind", "", "only items of this kind: record, message, mass_delete, duplicate_identity, create_unknown or write_refused")
-	f.Int64Var(&q.Run, "run", 0, "only what this run parked")
+	f.StringVar(&q.Connector, "connector", "", "only items of connectors of this name")
+	f.StringVar(&kind, "kind", "", "only items of this kind: "+parkedKinds)
+	f.StringVar(&q.Reason, "reason", "", "only items with this reason")
+	f.Int64Var(&q.Run, "run", 0, "only what this run parked last")
+	f.StringVar(&q.Since, "since", "", "only what was parked at or after: a time, or a duration ago such as 2h")
 	f.BoolVar(&q.Resolved, "resolved", false, "those that are done with, too")
 	f.Int64Var(&q.Before, "before", 0, "only items with a smaller id")
 	f.IntVar(&q.Limit, "limit", 50, "at most so many, up to 500")
 	return cmd
 }
 
+const parkedKinds = "record, message, mass_delete, duplicate_identity, create_unknown or write_refused"
+
 func checkKind(k store.ParkedKind) error {
 	switch k {
 	case "", store.ParkedRecord, store.ParkedMessage, store.ParkedMassDelete, store.ParkedDuplicate, store.ParkedRefused, "create_unknown":
 		return nil
 	}
-	return usagef("kind %q: want record, message, mass_delete, duplicate_identity, create_unknown or write_refused", k)
+	return usagef("kind %q: want %s", k, parkedKinds)
 }
 
 func (a *app) printParked(page api.ParkedPage) error {
@@ -98,28 +103,27 @@ func parkedShow(a *app) *cobra.Command {
 				{"remote id", p.RemoteID},
 				{"reason", p.Reason},
 				{"message", p.Message},
+				{"answer", p.Answer},
 				{"attempts", number(int64(p.Attempts))},
 				{"since", timeText(&p.CreatedAt)},
 				{"next try", timeText(p.NextAt)},
 				{"payload", payload},
 			}
 			if p.Resolved != "" {
-				rows = append(rows, [2]string{"resolved", p.Resolved})
+				rows = append(rows, [2]string{"resolved", p.Resolved + " at " + timeText(p.ResolvedAt)})
 			}
-			return a.pairs(rows...)
+			if err := a.pairs(rows...); err != nil {
+				return err
+			}
+			return a.printTries(p.History)
 		})
 }
 
-func parkedRetry(a *app) *cobra.Command {
-	var wait bool
-	cmd := byID(a, "retry ID", "Approve a mass_delete: its deletions are carried out", "  tandem parked retry 5", working,
-		func(ctx context.Context, s *session, id int64) error {
-			r, err := s.RetryParked(ctx, id)
-			if err != nil {
-				return err
-			}
-			return a.serve(ctx, s, []api.Run{r}, wait, false)
-		})
-	cmd.Flags().BoolVar(&wait, "wait", false, "with a service: wait until the run has ended")
-	return cmd
+// printTries shows when and in which runs an item failed.
+func (a *app) printTries(list []store.ParkedAttempt) error {
+	rows := make([][]string, 0, len(list))
+	for _, t := range list {
+		rows = append(rows, []string{number(int64(t.N)), timeText(&t.At), number(t.Run), t.Reason, shorten(t.Message)})
+	}
+	return a.table([]string{"TRY", "AT", "RUN", "REASON", "MESSAGE"}, rows)
 }

@@ -30,10 +30,15 @@ func (t tester) TestChannel(ctx context.Context, name string) ([]api.TestStage, 
 	return stages(workers.TestChannel(ctx, t.cfg, name))
 }
 
+// ReadsByID reports whether a connector can read records by their ids.
+func (t tester) ReadsByID(ctx context.Context, channel, connector string) (bool, error) {
+	return workers.ReadsByID(ctx, t.cfg, channel, connector)
+}
+
 func stages(list []workers.TestStage, err error) ([]api.TestStage, error) {
 	out := make([]api.TestStage, 0, len(list))
 	for _, s := range list {
-		out = append(out, api.TestStage{Stage: s.Stage, OK: s.OK, Message: s.Message, Hint: s.Hint})
+		out = append(out, api.TestStage{Stage: s.Stage, OK: s.OK, Warn: s.Warn, Message: s.Message, Hint: s.Hint})
 	}
 	return out, err
 }

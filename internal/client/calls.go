@@ -110,33 +110,6 @@ func (c *Client) CancelRun(ctx context.Context, id int64) (out api.Run, err erro
 	return out, err
 }
 
-// Parked gives a page of parked items.
-func (c *Client) Parked(ctx context.Context, q api.ParkedQuery) (out api.ParkedPage, err error) {
-	v := url.Values{}
-	set(v, "channel", q.Channel)
-	set(v, "kind", string(q.Kind))
-	setNumber(v, "run", q.Run)
-	setNumber(v, "before", q.Before)
-	setNumber(v, "limit", int64(q.Limit))
-	if q.Resolved {
-		v.Set("resolved", "true")
-	}
-	err = c.call(ctx, http.MethodGet, prefix+"/parked", v, nil, &out)
-	return out, err
-}
-
-// ParkedItem gives one parked item.
-func (c *Client) ParkedItem(ctx context.Context, id int64) (out api.Parked, err error) {
-	err = c.call(ctx, http.MethodGet, prefix+"/parked/"+number(id), nil, nil, &out)
-	return out, err
-}
-
-// RetryParked tries the item again.
-func (c *Client) RetryParked(ctx context.Context, id int64) (out api.Run, err error) {
-	err = c.call(ctx, http.MethodPost, prefix+"/parked/"+number(id)+"/retry", nil, nil, &out)
-	return out, err
-}
-
 // channelPath is the address of a channel. Names that no address can hold are
 // names that no channel has.
 func channelPath(name, rest string) (string, error) {

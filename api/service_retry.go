@@ -1,0 +1,270 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tandem-sync/tandem/fault"
+	mask "github.com/tandem-sync/tandem/internal/redact"
+	"github.com/tandem-sync/tandem/messages"
+	"github.com/tandem-sync/tandem/store"
+)
+
+// connectorOf names a connector across channels.
+type connectorOf struct {
+	channelID          int64
+	channel, connector string
+}
+
+// retrier tries parked items again inside one transaction.
+type retrier struct {
+	s    *Service
+	tx   *store.Tx
+	byID map[connectorOf]bool // connectors that cannot read by id are false
+	out  *ParkedDone
+
+	groups   []connectorOf // in the order of their first item
+	ids      map[connectorOf][]string
+	nameless map[connectorOf]bool // has a record without an id
+}
+
+// RetryParked tries one item again. A skipped one is no longer skipped by it.
+func (s *Service) RetryParked(ctx context.Context, id int64) (Retried, error) {
+	byID, err := s.readers(ctx, func(ctx context.Context, tx *store.Tx) ([]store.ParkedHead, error) {
+		p, err := findParked(ctx, tx, id)
+		return []store.ParkedHead{headOf(p)}, err
+	})
+	if err != nil {
+		return Retried{}, err
+	}
+	var out ParkedDone
+	err = s.write(ctx, "retry parked", func(ctx context.Context, tx *store.Tx) error {
+		out = ParkedDone{}
+		p, err := findParked(ctx, tx, id)
+		switch {
+		case err != nil:
+			return err
+		case p.Resolved == store.ResolvedSkipped && isRecord(p.Kind):
+			if err := tx.EndSkip(ctx, id); err != nil {
+				return err
+			}
+		case p.Resolved != "":
+			return doneWith(p)
+		}
+		r := &retrier{s: s, tx: tx, byID: byID, out: &out}
+		if err := r.one(ctx, headOf(p)); err != nil {
+			return err
+		}
+		return r.records(ctx, true)
+	})
+	if err != nil {
+		return Retried{}, err
+	}
+	if s.fleet != nil {
+		s.fleet.Kick()
+	}
+	got := Retried{Published: out.Published > 0, Note: strings.Join(out.Notes, "; ")}
+	if len(out.Runs) > 0 {
+		got.Run = &out.Runs[0]
+	}
+	return got, nil
+}
+
+// RetryChosen tries many items again.
+func (s *Service) RetryChosen(ctx context.Context, c ParkedChoice) (ParkedDone, error) {
+	var byID map[connectorOf]bool
+	if c.Confirm != nil {
+		var err error
+		byID, err = s.readers(ctx, func(ctx context.Context, tx *store.Tx) ([]store.ParkedHead, error) {
+			f, err := s.choice(ctx, tx, c)
+			if err != nil {
+				return nil, err
+			}
+			return tx.ParkedHeads(ctx, f)
+		})
+		if err != nil {
+			return ParkedDone{}, err
+		}
+	}
+	return s.chosen(ctx, "retry parked", c, func(ctx context.Context, tx *store.Tx, heads []store.ParkedHead, out *ParkedDone) error {
+		r := &retrier{s: s, tx: tx, byID: byID, out: out}
+		for _, h := range heads {
+			if err := r.one(ctx, h); err != nil {
+				if !refused(err) {
+					return err
+				}
+				out.refuse(h.ID, err)
+			}
+		}
+		return r.records(ctx, false)
+	})
+}
+
+func isRecord(k store.ParkedKind) bool {
+	return k == store.ParkedRecord || k == store.ParkedDuplicate || k == store.ParkedRefused
+}
+
+// readers finds out which connectors of the items read records by id. It looks
+// at the configuration only, before the transaction that uses it.
+func (s *Service) readers(ctx context.Context, items func(context.Context, *store.Tx) ([]store.ParkedHead, error)) (map[connectorOf]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
+	var heads []store.ParkedHead
+	var said error
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		heads, said = items(ctx, tx)
+		return said
+	})
+	if said != nil {
+		return nil, said
+	}
+	if err != nil {
+		return nil, err
+	}
+	asks, ok := s.fleet.(ByID)
+	out := map[connectorOf]bool{}
+	for _, h := range heads {
+		k := connectorOf{h.ChannelID, h.Channel, h.Connector}
+		if _, known := out[k]; known || !isRecord(h.Kind) {
+			continue
+		}
+		out[k] = true
+		if ok {
+			can, err := asks.ReadsByID(ctx, h.Channel, h.Connector)
+			out[k] = can || err != nil // what is wrong with the channel is told by its run
+		}
+	}
+	return out, nil
+}
+
+// one tries an item again; records are gathered for records.
+func (r *retrier) one(ctx context.Context, h store.ParkedHead) error {
+	switch h.Kind {
+	case store.ParkedMassDelete:
+		return r.approve(ctx, h)
+	case store.ParkedMessage:
+		return r.publish(ctx, h)
+	case store.ParkedRecord, store.ParkedDuplicate, store.ParkedRefused:
+		return r.gather(ctx, h)
+	}
+	return fault.New(fault.Permanent, CodeUnsupported, "", "a parked %s cannot be tried again by hand in this version", h.Kind)
+}
+
+func (r *retrier) approve(ctx context.Context, h store.ParkedHead) error {
+	if err := notApproved(ctx, r.tx, h); err != nil {
+		return err
+	}
+	return r.request(ctx, h.ChannelID, store.Spec{Kind: store.KindSync, Mode: store.ModeFull, Connectors: []string{h.Connector}, ApproveParked: h.ID})
+}
+
+// publish puts a message that is valid now into the outbox again.
+func (r *retrier) publish(ctx context.Context, h store.ParkedHead) error {
+	job, err := messages.Decode(h.Payload, r.s.clock.Now())
+	if err != nil {
+		return fault.New(fault.Permanent, fault.CodeConflict, "", "the message is still not valid: %w", err).
+			WithHint("publish a corrected one, then `tandem parked skip` this one")
+	}
+	for k, v := range job.Params {
+		if v == mask.Mask {
+			return fault.New(fault.Permanent, fault.CodeConflict, "", "the value of its parameter %s is a secret that was not kept", k).
+				WithHint("publish the message again from where it came")
+		}
+	}
+	c, err := findChannel(ctx, r.tx, job.Channel)
+	if err != nil {
+		return err
+	}
+	if err := checkConnectors(ctx, r.tx, c, job.Connectors); err != nil {
+		return err
+	}
+	key := messages.KeySyncNow
+	if job.Type == messages.TypeReverseSync {
+		key = messages.KeyReverse
+	}
+	if err := r.tx.AddOutgoing(ctx, store.Outgoing{Key: key, Body: h.Payload}); err != nil {
+		return err
+	}
+	r.out.Published++
+	_, err = r.tx.ResolveAll(ctx, []int64{h.ID}, store.ResolvedRetried)
+	return err
+}
+
+func (r *retrier) gather(ctx context.Context, h store.ParkedHead) error {
+	k := connectorOf{h.ChannelID, h.Channel, h.Connector}
+	if r.ids == nil {
+		r.ids, r.nameless = map[connectorOf][]string{}, map[connectorOf]bool{}
+	}
+	if _, known := r.ids[k]; !known {
+		c, err := r.tx.Channel(ctx, h.ChannelID)
+		if err != nil {
+			return err
+		}
+		if !c.Enabled {
+			return fault.New(fault.Permanent, fault.CodeConflict, "", "channel %q is disabled", c.Name).
+				WithHint("`tandem channels enable " + c.Name + "`")
+		}
+		if err := checkConnectors(ctx, r.tx, c, []string{h.Connector}); err != nil {
+			return err
+		}
+		r.groups = append(r.groups, k)
+		r.ids[k] = []string{}
+	}
+	if h.RemoteID == "" {
+		r.nameless[k] = true
+	} else {
+		r.ids[k] = append(r.ids[k], h.RemoteID)
+	}
+	return nil
+}
+
+// records asks for what was gathered: by id where the connector can, else, and
+// for records that have no id, by a run that reads everything.
+func (r *retrier) records(ctx context.Context, single bool) error {
+	for _, k := range r.groups {
+		ids := r.ids[k]
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
+		can, known := r.byID[k]
+		full := known && !can
+		if full {
+			r.out.Notes = append(r.out.Notes, fmt.Sprintf("connector %s of %s cannot read single records, so a full run was asked for", k.connector, k.channel))
+		} else if r.nameless[k] {
+			full = true
+			r.out.Notes = append(r.out.Notes, fmt.Sprintf("records of connector %s of %s have no id, so a full run was asked for", k.connector, k.channel))
+		}
+		if full {
+			if err := r.request(ctx, k.channelID, store.Spec{Kind: store.KindSync, Mode: store.ModeFull, Connectors: []string{k.connector}}); err != nil {
+				return err
+			}
+			if known && !can || single {
+				continue
+			}
+		}
+		runs, err := r.tx.RequestRecords(ctx, k.channelID, k.connector, store.TriggerManual, ids)
+		if err != nil {
+			return err
+		}
+		for _, run := range runs {
+			if err := r.show(ctx, run); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *retrier) request(ctx context.Context, channelID int64, spec store.Spec) error {
+	run, _, _, err := r.tx.AddRequest(ctx, store.Request{ChannelID: channelID, Trigger: store.TriggerManual, Spec: spec}, true)
+	if err != nil {
+		return err
+	}
+	return r.show(ctx, run)
+}
+
+func (r *retrier) show(ctx context.Context, run store.Run) error {
+	one, err := r.s.show(ctx, r.tx, run)
+	r.out.Runs = append(r.out.Runs, one)
+	return err
+}
