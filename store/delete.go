@@ -94,3 +94,21 @@ func (tx *Tx) DeleteChannel(ctx context.Context, id int64) error {
 	}
 	return nil
 }
+
+// Leavings counts what goes with a channel when it is deleted.
+type Leavings struct{ Links, Runs, Parked int64 }
+
+// Leavings counts what deleting a channel would delete.
+func (tx *Tx) Leavings(ctx context.Context, channelID int64) (Leavings, error) {
+	var l Leavings
+	for q, n := range map[string]*int64{
+		"SELECT count(*) FROM tandem_link WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?)": &l.Links,
+		"SELECT count(*) FROM tandem_run WHERE channel_id = ?":                                                          &l.Runs,
+		"SELECT count(*) FROM tandem_parked WHERE channel_id = ? AND resolved = ''":                                     &l.Parked,
+	} {
+		if err := tx.row(ctx, q, channelID).Scan(n); err != nil {
+			return l, fmt.Errorf("what channel %d has: %w", channelID, err)
+		}
+	}
+	return l, nil
+}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store/seal"
@@ -24,7 +26,7 @@ func (db *DB) CheckKey(ctx context.Context, ring *seal.Keyring) error {
 	}
 	if known > 0 && !fits {
 		return fault.New(fault.Permanent, fault.CodeConfig, "check the secret key", "the secrets of this database were sealed with another key").
-			WithHint("set `secret_key:` (TANDEM_SECRET_KEY, or the .key file beside the SQLite file) to the key used before")
+			WithHint("set `secret_key:` (TANDEM_SECRET_KEY, or the .key file beside the SQLite file) to the key used before; after an interrupted `tandem keys rotate`, run it again")
 	}
 	if noted || db.readOnly {
 		return nil
@@ -62,4 +64,58 @@ func (db *DB) readKeys(ctx context.Context, ring *seal.Keyring) (known int, fits
 		return 0, false, false, fmt.Errorf("check the secret key: %w", err)
 	}
 	return known, fits, noted, nil
+}
+
+// KeyNote says since when a key is known to this database.
+type KeyNote struct {
+	KeyID     string
+	CreatedAt time.Time
+}
+
+// KeyNotes reads the keys that this database knows, in the order in which they
+// came.
+func (tx *Tx) KeyNotes(ctx context.Context) ([]KeyNote, error) {
+	list, err := collect(ctx, tx, func(row scanner) (KeyNote, error) {
+		var n KeyNote
+		var at nullTime
+		err := row.Scan(&n.KeyID, &at)
+		n.CreatedAt = at.value()
+		return n, err
+	}, "SELECT key_id, created_at FROM tandem_key ORDER BY created_at, key_id")
+	if err != nil {
+		return nil, fmt.Errorf("read the keys: %w", err)
+	}
+	return list, nil
+}
+
+// HoldKey makes sure that the ring's first key is one of the database's until
+// the transaction ends, so that nothing is sealed with a key that a rotation
+// takes away meanwhile. A database that knows no key yet accepts any.
+func (tx *Tx) HoldKey(ctx context.Context, ring *seal.Keyring) error {
+	known, err := collect(ctx, tx, func(row scanner) (string, error) {
+		var id string
+		return id, row.Scan(&id)
+	}, "SELECT key_id FROM tandem_key ORDER BY key_id @share")
+	if err != nil {
+		return fmt.Errorf("hold the secret key: %w", err)
+	}
+	if len(known) > 0 && !slices.Contains(known, ring.KeyID()) {
+		return fault.New(fault.Permanent, fault.CodeConfig, "check the secret key", "the secrets of this database are sealed with another key now").
+			WithHint("set TANDEM_SECRET_KEY to the key that `tandem keys rotate` sealed with")
+	}
+	return nil
+}
+
+// ReplaceKeys makes the ring's first key the only one that the database knows.
+// Everything must be sealed with it already, in the same transaction.
+func (tx *Tx) ReplaceKeys(ctx context.Context, ring *seal.Keyring) error {
+	_, err := tx.exec(ctx, "DELETE FROM tandem_key WHERE key_id <> ?", ring.KeyID())
+	if err == nil {
+		_, err = tx.exec(ctx, "INSERT INTO tandem_key (key_id, canary, created_at) VALUES (?, ?, @now) ON CONFLICT DO NOTHING",
+			ring.KeyID(), ring.Seal(canaryText, canaryPlace))
+	}
+	if err != nil {
+		return fmt.Errorf("replace the secret key: %w", err)
+	}
+	return nil
 }

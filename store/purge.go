@@ -8,7 +8,7 @@ import (
 
 // Purge forgets history from before a time: ended runs with their requests,
 // slices, change lines and links seen, resolved parked items, settings of
-// channel revisions that no run works with. It also drops what ended runs left
+// channel revisions that no run names any more. It also drops what ended runs left
 // behind. A run that a request id of the last 30 days leads to stays, as do
 // links with their tombstones and everything that still waits.
 func (tx *Tx) Purge(ctx context.Context, before time.Time) error {
@@ -31,7 +31,7 @@ func (tx *Tx) Purge(ctx context.Context, before time.Time) error {
 		{`DELETE FROM tandem_channel_revision WHERE created_at < ?
 			AND revision <> (SELECT c.revision FROM tandem_channel c WHERE c.id = tandem_channel_revision.channel_id)
 			AND NOT EXISTS (SELECT 1 FROM tandem_run r WHERE r.channel_id = tandem_channel_revision.channel_id
-				AND r.revision = tandem_channel_revision.revision AND r.status NOT IN ` + ended + ")", []any{at}},
+				AND r.revision = tandem_channel_revision.revision)`, []any{at}},
 	}
 	for _, s := range steps {
 		if _, err := tx.exec(ctx, s.q, s.args...); err != nil {

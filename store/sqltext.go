@@ -20,6 +20,7 @@ import (
 //	@in(?)    the time a number of microseconds from now (may be negative)
 //	@any(?)   a comparison with the elements of a list made by Tx.texts or Tx.ints
 //	@nokey    FOR NO KEY UPDATE on PostgreSQL
+//	@share    FOR SHARE on PostgreSQL
 //	@skip     FOR UPDATE SKIP LOCKED on PostgreSQL
 //	@one(…@end a comparison with the rows of a query that PostgreSQL must run once:
 //	          inside IN it may run again and again, with other rows locked each time
@@ -32,6 +33,7 @@ var (
 		"@one(", "= ANY(ARRAY(",
 		"@end", "))",
 		"@nokey", "FOR NO KEY UPDATE",
+		"@share", "FOR SHARE",
 		"@rows(?)", "json_array_elements(?::json) AS j(value)",
 		"@skipdue", "FOR NO KEY UPDATE OF s, c SKIP LOCKED",
 		"@skipslice", "FOR UPDATE OF s SKIP LOCKED",
@@ -43,6 +45,7 @@ var (
 		"@one(", "IN (",
 		"@end", ")",
 		"@nokey", "",
+		"@share", "",
 		"@rows(?)", "json_each(?) AS j",
 		"@skipdue", "",
 		"@skipslice", "",

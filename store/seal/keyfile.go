@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -21,7 +22,7 @@ func KeyFile(path string) (*Keyring, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return k, err
 	}
-	if err := makeKeyFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := writeKeyFile(path, NewKey()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
 	return readKeyFile(path)
@@ -52,17 +53,20 @@ func readKeyFile(path string) (_ *Keyring, err error) {
 	return k, nil
 }
 
-// makeKeyFile writes a whole, durable file under another name first, so that
+// writeKeyFile writes a whole, durable file under another name first, so that
 // nobody ever reads half a key.
-func makeKeyFile(path string) error {
+func writeKeyFile(path, key string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // the name is only a stopover
-	_, err = f.WriteString(NewKey() + "\n")
+	_, err = f.WriteString(strings.TrimSpace(key) + "\n")
 	if err = errors.Join(err, f.Chmod(keyFileMode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Link(f.Name(), path) // fails when the file is there
+	if err := os.Link(f.Name(), path); err != nil { // fails when the file is there
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }

@@ -294,8 +294,14 @@ func testPurge(t *testing.T, db *store.DB) {
 	h.finish(t, active.ID, store.StatusFinished)
 	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.Purge(ctx, time.Now().Add(time.Minute)) })
 	read(t, db, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.ChannelRevision(ctx, h.channel, 1) // the run that is kept names it
+		return err
+	})
+	age(t, db, "tandem_request", "created_at", 2*store.ExternalIDMemory)
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.Purge(ctx, time.Now().Add(time.Minute)) })
+	read(t, db, func(ctx context.Context, tx *store.Tx) error {
 		_, err := tx.ChannelRevision(ctx, h.channel, 1)
-		wantCode(t, "an unused revision", err, fault.CodeNotFound)
+		wantCode(t, "a revision that no run names", err, fault.CodeNotFound)
 		_, err = tx.ChannelRevision(ctx, h.channel, 2)
 		return err
 	})
