@@ -19,7 +19,7 @@ func TestClockStage(t *testing.T) {
 	}{
 		"agrees":             {0, 100 * time.Millisecond, false, "agrees"},
 		"behind":             {-time.Minute, 100 * time.Millisecond, true, "1m0s behind"},
-		"ahead":              {2 * time.Hour, 0, true, "2h0m0s ahead of"},
+		"ahead":              {2 * time.Hour, 0, true, "ahead of ours"},
 		"a slow answer":      {8 * time.Second, 10 * time.Second, false, "agrees"},
 		"just below the bar": {-5 * time.Second, 0, false, "agrees"},
 	} {
