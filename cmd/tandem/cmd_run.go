@@ -17,10 +17,12 @@ import (
 	"github.com/tandem-sync/tandem/internal/clock"
 	"github.com/tandem-sync/tandem/messages/rabbit"
 	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/web"
 )
 
 func runCommand(a *app) *cobra.Command {
 	var names, health string
+	var perChannel bool
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run the service", Args: cobra.NoArgs,
 		Long: `Runs the service until SIGTERM or Ctrl-C, then lets work under way reach its
@@ -40,17 +42,18 @@ the API or a message starts a run, too.`,
 				return err
 			}
 			if health != "" && r.web {
-				return usagef("--health is for processes without the role web: the API's address answers /healthz and /readyz, too")
+				return usagef("--health is for processes without the role web: the API's address answers /healthz, /readyz and /metrics, too")
 			}
-			return a.run(ctx, r, health)
+			return a.run(ctx, r, health, perChannel)
 		}),
 	}
 	cmd.Flags().StringVar(&names, "roles", "all", "parts to run in this process: all, or some of worker,scheduler,relay,web")
-	cmd.Flags().StringVar(&health, "health", "", "without the role web: address that answers /healthz and /readyz, such as 127.0.0.1:8081")
+	cmd.Flags().StringVar(&health, "health", "", "without the role web: address that answers /healthz, /readyz and /metrics, such as 127.0.0.1:8081")
+	cmd.Flags().BoolVar(&perChannel, "metrics-channels", false, "metrics with the channel's name as a label: one series more per channel")
 	return cmd
 }
 
-func (a *app) run(ctx context.Context, r roles, health string) error {
+func (a *app) run(ctx context.Context, r roles, health string, perChannel bool) error {
 	file, err := a.loadChecked()
 	if err != nil {
 		return err
@@ -71,6 +74,7 @@ func (a *app) run(ctx context.Context, r roles, health string) error {
 		return err
 	}
 	e.roles = r
+	e.measure(perChannel)
 	address := file.Listen
 	if !r.web {
 		address = health
@@ -158,10 +162,11 @@ func (e *engine) dial(ctx context.Context) error {
 
 // server is the HTTP side of this process. The zero value serves nothing.
 type server struct {
-	api  *api.Server
-	http *http.Server
-	url  string
-	done chan error
+	api   *api.Server
+	http  *http.Server
+	pages *web.Pages // nil without the role web
+	url   string
+	done  chan error
 }
 
 // listen opens the address, if there is one, and serves: the API where this
@@ -188,7 +193,8 @@ func (a *app) listen(ctx context.Context, e *engine, address string) (*server, e
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	s := &server{api: api.NewServer(cfg), url: url, done: make(chan error, 1)}
+	pages := a.expose(e, &cfg)
+	s := &server{api: api.NewServer(cfg), pages: pages, url: url, done: make(chan error, 1)}
 	s.http = s.api.HTTPServer(ctx)
 	go func() { s.done <- s.http.Serve(l) }()
 	return s, nil
@@ -234,6 +240,10 @@ func (a *app) announce(e *engine, srv *server, single bool) error {
 	if single {
 		mode = "embedded"
 	}
+	open := ""
+	if single {
+		open = srv.link()
+	}
 	if a.json {
 		return a.printJSON(struct {
 			URL     string   `json:"url"`
@@ -242,7 +252,8 @@ func (a *app) announce(e *engine, srv *server, single bool) error {
 			Roles   []string `json:"roles"`
 			Version string   `json:"version"`
 			Note    string   `json:"note"`
-		}{srv.url, os.Getpid(), mode, e.roles.names(), version(), e.note})
+			Open    string   `json:"open,omitempty"`
+		}{srv.url, os.Getpid(), mode, e.roles.names(), version(), e.note, open})
 	}
 	where := "without an address"
 	if srv.url != "" {
@@ -251,6 +262,9 @@ func (a *app) announce(e *engine, srv *server, single bool) error {
 	text := fmt.Sprintf("Tandem %s is running %s (%s, process %d)\n%s", version(), where, mode, os.Getpid(), e.note)
 	if path, ok := sqlitePath(e.file.Database); ok && srv.url != "" {
 		text += fmt.Sprintf("\nthe API is at %s/api/v1/, its token in %s.lock", srv.url, path)
+	}
+	if open != "" {
+		text += "\nopen " + open + " in a browser (it signs you in once, within 15 minutes)"
 	}
 	return a.println(text)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-sync/tandem/api"
 	"github.com/tandem-sync/tandem/config"
+	"github.com/tandem-sync/tandem/internal/metrics"
 	"github.com/tandem-sync/tandem/messages"
 	"github.com/tandem-sync/tandem/messages/embedded"
 	"github.com/tandem-sync/tandem/store"
@@ -33,6 +34,8 @@ type engine struct {
 	keys   *seal.Keyring
 	broker messages.Broker
 	fleet  fleet
+	// metrics counts what happens here; nil where nobody can ask for it.
+	metrics *metrics.Metrics
 
 	roles roles
 	note  string // what starts by itself, for the start of the service
