@@ -7,6 +7,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/client"
 	"github.com/tandem-sync/tandem/store"
 )
 
@@ -92,4 +94,32 @@ func idle(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return true, err
 	})
+}
+
+// finished ID: waits until the service at $PORT says that the run has ended
+// well.
+func finished(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: finished ID")
+	}
+	c, err := client.New("http://127.0.0.1:"+ts.Getenv("PORT"), ts.Getenv("TANDEM_API_TOKEN"), "")
+	ts.Check(err)
+	defer c.Close()
+	id, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		r, err := c.Run(ctx, id)
+		switch {
+		case err == nil && r.Status == store.StatusFinished:
+			return
+		case err == nil && r.Status.Ended():
+			ts.Fatalf("run %d %s: %+v", id, r.Status, r.Error)
+		case err != nil && fault.CodeOf(err) != fault.CodeNotFound:
+			ts.Check(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("run %d does not end", id)
 }

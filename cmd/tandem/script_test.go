@@ -57,7 +57,7 @@ func params(dir string) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "json": jsonCommand, "lines": lines, "mode": mode, "sleep": sleep,
 			"edit": edit, "slow": slow, "await": await, "ready": ready, "hold": hold, "terminate": terminate,
-			"waitruns": waitRuns, "waitrows": waitRows, "idle": idle,
+			"waitruns": waitRuns, "waitrows": waitRows, "idle": idle, "finished": finished,
 		},
 	}
 }
