@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,18 +14,19 @@ import (
 	"github.com/tandem-sync/tandem/config"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/demo"
-	"github.com/tandem-sync/tandem/store"
 )
 
 func demoCommand(a *app) *cobra.Command {
 	var exit bool
 	cmd := &cobra.Command{
 		Use: "demo", Short: "See it work: nothing to set up, nothing left behind", Args: cobra.NoArgs,
-		Long: `Starts a small REST service with 2,000 contacts inside this process, which now and
-then answers "too many requests" and holds some records that no table takes.
-Synchronizes them into a SQLite database in a temporary folder, lets the service
-edit, create and delete contacts, synchronizes again, and compares both sides
-record by record. Then it stays up, so that you can look around, until Ctrl-C.`,
+		Long: `Emulates two applications inside this process, a REST service with 2,000 contacts
+and a HubSpot account with 1,200. Both now and then answer "too many requests" and
+hold some records that no table takes. Starts Tandem as a process of its own on a
+SQLite database in a temporary folder, synchronizes both, kills Tandem with kill -9
+in the middle and starts it again, lets the applications edit, create and delete
+contacts, synchronizes again, and compares the sides record by record. Then it
+stays up, so that you can look around, until Ctrl-C.`,
 		Example: "  tandem demo\n  tandem demo --exit -o json",
 		RunE: run(func(ctx context.Context, _ []string) error {
 			if exit {
@@ -41,87 +41,68 @@ record by record. Then it stays up, so that you can look around, until Ctrl-C.`,
 	return cmd
 }
 
-// demoLimit keeps `demo --exit` below its promise of 45 seconds.
-const demoLimit = 42 * time.Second
+const (
+	// demoLimit keeps `demo --exit` below its promise of 45 seconds.
+	demoLimit = 40 * time.Second
+	// demoEnd is how long the service may take to end.
+	demoEnd = 3 * time.Second
+	// demoDelay is how long an answer of a remote takes.
+	demoDelay = 40 * time.Millisecond
+	// demoLag is how long HubSpot's searches do not see a change.
+	demoLag = 500 * time.Millisecond
+)
 
 var errDemoSlow = fault.New(fault.Permanent, fault.CodeFailed, "", "the demo did not end in time")
 
-// demoFile is the configuration of the demo. %s is the remote's address.
-const demoFile = `# What the demo runs with. Copy it, and change it to your own service.
-database: sqlite:%[2]s
-listen: 127.0.0.1:8080
-network: {allow: [127.0.0.0/8]}
-entities:
-  contacts:
-    table: contacts
-    key: id
-    create:
-      id: integer primary key
-      crm_id: text not null unique
-      email: text not null unique
-      name: text not null
-      phone: text
-      city: text
-      birthday: text
-      orders: integer
-channels:
-  - name: crm
-    type: rest
-    transport: {base_url: "%[1]s", concurrency: 4}
-    schedule: "off"
-    connectors:
-      - name: contacts
-        entity: contacts
-        delete: {local: delete}
-        mapping:
-          - {local: crm_id, remote: id}
-          - {local: email, remote: email}
-          - {local: name, remote: name}
-          - {local: phone, remote: phone}
-          - {local: city, remote: address.city}
-          - {local: birthday, remote: birthday, type: date}
-          - {local: orders, remote: orders, type: integer}
-        remote:
-          list:
-            path: /contacts
-            records: items
-            page: {by: page, param: page, size_param: per_page, size: 100, total_at: total}
-            since: {query: "updated_since={time}", format: rfc3339}
-          id: id
-          modified: updated
-          deleted: {path: /contacts/deleted, records: ids}
-          get: {path: "/contacts/{id}", record: ""}
-`
+// demoSide is what an emulated remote tells of itself.
+type demoSide interface {
+	Edit(want demo.Edits) demo.Edits
+	Good() map[string]demo.Fields
+	Broken() map[string]string
+	Calls() (calls, refused int)
+}
 
-// demoWorld is the emulated remote beside an embedded Tandem.
+// demoRemote is an emulated remote with the channel that reads it.
+type demoRemote struct {
+	channel, typ string
+	side         demoSide
+	gate         *demo.Gate
+	rows         string // query for the local rows
+	want         demoCounts
+}
+
+// demoWorld is two emulated remotes and a Tandem process.
 type demoWorld struct {
-	app    *app
-	remote *demo.Remote
-	engine *engine
-	server *server
-	config string
-	close  []func() error
+	app      *app
+	exit     bool
+	remotes  []*demoRemote
+	dir      string
+	config   string
+	database string
+	service  *demoService // nil while it is dead
+	close    []func() error
 }
 
 func (a *app) demo(ctx context.Context, exit bool) (err error) {
-	w := &demoWorld{app: a, remote: demo.New(demo.Options{Seed: 1, Delay: 40 * time.Millisecond})}
+	w := &demoWorld{app: a, exit: exit}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if err := w.setUp(ctx); err != nil {
-		return err
+		return slowDemo(ctx, err)
 	}
 	res, err := w.play(ctx)
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errDemoSlow) {
-		return errors.Join(errDemoSlow, err)
-	}
 	if err != nil {
-		return err
+		return slowDemo(ctx, err)
 	}
 	if err := w.report(res); err != nil {
 		return err
 	}
 	if !exit {
 		w.invite()
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-w.service.child.done:
+			return w.service.child.failed()
+		}
 	}
 	if !res.Agree {
 		return silent(exitFailed)
@@ -129,79 +110,54 @@ func (a *app) demo(ctx context.Context, exit bool) (err error) {
 	return nil
 }
 
-// setUp starts the remote, writes the configuration and starts Tandem, all of
-// it below a temporary folder and on loopback.
-func (w *demoWorld) setUp(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "tandem-demo-")
-	if err != nil {
-		return err
+// slowDemo says so where the time is up.
+func slowDemo(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errDemoSlow) {
+		return errors.Join(errDemoSlow, err)
 	}
-	w.later(func() error { return os.RemoveAll(dir) })
-	url, err := w.serveRemote(ctx)
-	if err != nil {
-		return err
-	}
-	w.config = filepath.Join(dir, config.DefaultPath)
-	database := filepath.Join(dir, "tandem.db")
-	if err := os.WriteFile(w.config, fmt.Appendf(nil, demoFile, url, database), 0o600); err != nil {
-		return err
-	}
-	// The user's own variables must not turn the demo into something else.
-	file, problems := config.Validate(w.config, func(string) (string, bool) { return "", false }, registry())
-	if err := problems.Err(); err != nil {
-		return err
-	}
-	lock, err := store.AcquireLock(database)
-	if err != nil {
-		return err
-	}
-	if w.engine, err = openEngine(ctx, w.app.log, file, lock); err != nil {
-		return err
-	}
-	w.later(w.engine.Close)
-	return w.startTandem(ctx)
+	return err
 }
 
-func (w *demoWorld) startTandem(ctx context.Context) error {
-	e := w.engine
-	if err := e.migrate(ctx); err != nil {
+// setUp starts the remotes, writes the configuration and starts Tandem, all of
+// it below a temporary folder and on loopback.
+func (w *demoWorld) setUp(ctx context.Context) (err error) {
+	if w.dir, err = os.MkdirTemp("", "tandem-demo-"); err != nil {
 		return err
 	}
-	if _, err := e.apply(ctx); err != nil {
-		return err
+	w.later(func() error { return os.RemoveAll(w.dir) })
+	crm, hub := demo.New(demo.Options{Seed: 1}), demo.NewAccount(demo.AccountOptions{Seed: 1, Lag: demoLag})
+	w.remotes = []*demoRemote{
+		{channel: "crm", typ: "rest", side: crm, gate: demo.NewGate(crm, demoDelay, 12), rows: crmRows},
+		{channel: "hub", typ: "hubspot", side: hub, gate: demo.NewGate(hub, demoDelay, 9), rows: hubRows},
 	}
-	if err := e.build(); err != nil {
-		return err
-	}
-	var err error
-	if w.server, err = w.app.listen(ctx, e, e.file.Listen); err != nil {
-		// Somebody else has the usual port; any other is as good.
-		if w.server, err = w.app.listen(ctx, e, "127.0.0.1:0"); err != nil {
+	var urls []string
+	for _, r := range w.remotes {
+		url, closeServer, err := serveEmulated(ctx, "127.0.0.1:0", r.gate)
+		if err != nil {
 			return err
 		}
+		w.later(closeServer)
+		w.later(func() error { r.gate.Open(); return nil })
+		urls = append(urls, url)
 	}
-	w.later(w.server.close)
-	e.start(ctx)
-	return nil
+	w.config, w.database = filepath.Join(w.dir, config.DefaultPath), filepath.Join(w.dir, "tandem.db")
+	text := demoConfig(w.database, w.listen(ctx), urls[0], urls[1], hub)
+	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	w.later(w.stopService)
+	return w.startService(ctx)
 }
 
-// serveRemote starts the emulated service on a free port.
-func (w *demoWorld) serveRemote(ctx context.Context) (url string, err error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	srv := &http.Server{Handler: w.remote, ReadHeaderTimeout: 10 * time.Second}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
-	w.later(func() error {
-		err := srv.Close()
-		if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
-			err = errors.Join(err, serr)
+// listen chooses where the service listens: the usual address for people, if it
+// is free; any other is as good.
+func (w *demoWorld) listen(ctx context.Context) string {
+	if !w.exit {
+		if l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", config.Default().Listen); err == nil && l.Close() == nil {
+			return config.Default().Listen
 		}
-		return err
-	})
-	return "http://" + l.Addr().String(), nil
+	}
+	return "127.0.0.1:0"
 }
 
 // later has fn called by Close, the last one first.
@@ -214,4 +170,15 @@ func (w *demoWorld) Close() error {
 		errs = append(errs, w.close[i]())
 	}
 	return errors.Join(errs...)
+}
+
+// ownVariables leaves out what would turn the demo into something else.
+func ownVariables(env []string) []string {
+	var out []string
+	for _, v := range env {
+		if !strings.HasPrefix(v, "TANDEM_") {
+			out = append(out, v)
+		}
+	}
+	return out
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tandem-sync/tandem/api"
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/clock"
 	"github.com/tandem-sync/tandem/internal/demo"
 	"github.com/tandem-sync/tandem/store"
 )
@@ -16,13 +17,36 @@ import (
 type demoResult struct {
 	Agree bool `json:"agree"`
 	demo.Result
-	Parked  []api.Parked `json:"parked"`
-	Runs    []api.Run    `json:"runs"`
-	Calls   int          `json:"calls"`
-	Refused int          `json:"refused"`
-	Seconds float64      `json:"seconds"`
-	URL     string       `json:"url"`
+	Remotes []demoOutcome `json:"remotes"`
+	Killed  demoKill      `json:"killed"`
+	Parked  []api.Parked  `json:"parked"`
+	Runs    []api.Run     `json:"runs"`
+	Calls   int           `json:"calls"`
+	Refused int           `json:"refused"`
+	Seconds float64       `json:"seconds"`
+	URL     string        `json:"url"`
 }
+
+// demoOutcome is the comparison of one remote with its table.
+type demoOutcome struct {
+	Channel string `json:"channel"`
+	Type    string `json:"type"`
+	demo.Result
+	Broken  int `json:"broken"`
+	Parked  int `json:"parked"`
+	Calls   int `json:"calls"`
+	Refused int `json:"refused"`
+}
+
+// demoKill says what the crash met.
+type demoKill struct {
+	PID  int            `json:"pid"`  // of the process that was killed
+	Next int            `json:"next"` // of the one that went on
+	At   map[string]int `json:"at"`   // by channel: the records done by then
+}
+
+// demoCounts are what a run must have counted, to the record.
+type demoCounts struct{ read, created, updated, deleted, parked int64 }
 
 // say tells the story: it is the result for a person, and beside the result for
 // a program.
@@ -34,145 +58,146 @@ func (w *demoWorld) say(format string, args ...any) {
 	fmt.Fprintf(out, format+"\n", args...)
 }
 
-// play synchronizes three times with edits between and compares the sides.
+// play synchronizes three times, with a crash and with edits between, and
+// compares the sides.
 func (w *demoWorld) play(ctx context.Context) (demoResult, error) {
 	begun := time.Now()
-	res := demoResult{URL: w.server.url}
-	s := &session{Backend: w.engine.service(), engine: w.engine}
-	step := func(title string, req api.SyncRequest) error {
-		w.say("\n%s", title)
-		req.Trigger = store.TriggerManual
-		r, err := s.Sync(ctx, "crm", req)
-		if err != nil {
-			return err
-		}
-		if r, err = w.app.follow(ctx, s, r.ID); err != nil {
-			return err
-		}
-		res.Runs = append(res.Runs, r)
-		w.say("  run %d %s: %s in %s", r.ID, r.Status, counts(r), took(r))
-		if r.Error != nil {
-			w.say("  %s", printable(r.Error.Message))
-		}
-		return nil
-	}
-	w.say("A REST service with %d contacts is up, %d of them broken. It answers 429 now and then.",
-		len(w.remote.Good())+len(w.remote.Broken()), len(w.remote.Broken()))
-	if err := step("1. First sync: everything", api.SyncRequest{}); err != nil {
+	res := demoResult{URL: w.service.said.URL, Result: demo.Result{Differences: []string{}}}
+	w.say("Two applications are up: a REST service with %d contacts and a HubSpot account with %d.", w.remotes[0].size(), w.remotes[1].size())
+	w.say("%d of these are broken, and now and then the answer is 429, or cut off. Tandem is process %d.",
+		len(w.remotes[0].side.Broken())+len(w.remotes[1].side.Broken()), w.service.child.pid())
+	w.say("\n1. First sync: everything, and kill -9 in the middle of it")
+	if err := w.firstSync(ctx, &res); err != nil {
 		return res, err
 	}
-	did := w.remote.Edit(demo.Edits{Edited: 60, Created: 25, Deleted: 15, Repaired: 2})
-	if err := step(fmt.Sprintf("2. The service edits %d contacts, creates %d, deletes %d and repairs %d broken ones. Incremental sync: only what changed",
-		did.Edited, did.Created, did.Deleted, did.Repaired), api.SyncRequest{}); err != nil {
+	w.say("\n2. Both edit 60 contacts, create 25, delete 15 and repair 2 broken ones. Incremental sync: exactly these")
+	w.edit(demo.Edits{Edited: 60, Created: 25, Deleted: 15, Repaired: 2}, false)
+	// What HubSpot's index does not show yet, the next run would find.
+	if err := (clock.System{}).Sleep(ctx, demoLag+100*time.Millisecond); err != nil {
 		return res, err
 	}
-	did = w.remote.Edit(demo.Edits{Edited: 40, Created: 10, Purged: 10})
-	if err := step(fmt.Sprintf("3. It edits %d more, creates %d, and %d vanish without a word. Full sync: everything again, and what is gone",
-		did.Edited, did.Created, did.Purged), api.SyncRequest{Mode: store.ModeFull}); err != nil {
+	if err := w.syncAll(ctx, &res, store.ModeIncremental); err != nil {
 		return res, err
 	}
-	err := w.compare(ctx, s, &res)
-	res.Calls, res.Refused = w.remote.Calls()
+	w.say("\n3. They edit 40 more, create 10, and 10 vanish without a word. Full sync: everything again, and what is gone")
+	w.edit(demo.Edits{Edited: 40, Created: 10, Purged: 10}, true)
+	if err := w.syncAll(ctx, &res, store.ModeFull); err != nil {
+		return res, err
+	}
+	err := w.compare(ctx, &res)
 	res.Seconds = time.Since(begun).Round(10 * time.Millisecond).Seconds()
 	return res, err
 }
 
-// compare reads both sides anew and holds them against each other.
-func (w *demoWorld) compare(ctx context.Context, s *session, res *demoResult) error {
-	rows, err := w.rows(ctx)
-	if err != nil {
-		return err
+// size is how many contacts the remote has.
+func (r *demoRemote) size() int { return len(r.side.Good()) + len(r.side.Broken()) }
+
+// edit changes both remotes and notes what the next run has to count.
+func (w *demoWorld) edit(e demo.Edits, full bool) {
+	for _, r := range w.remotes {
+		did := r.side.Edit(e)
+		r.want = demoCounts{
+			created: int64(did.Created + did.Repaired), updated: int64(did.Edited), deleted: int64(did.Deleted + did.Purged),
+		}
+		r.want.read = r.want.created + r.want.updated
+		if full {
+			r.want.read, r.want.parked = int64(r.size()), int64(len(r.side.Broken()))
+		}
 	}
-	page, err := s.Parked(ctx, api.ParkedQuery{Channel: "crm", Limit: 500})
-	if err != nil {
-		return err
-	}
-	res.Parked = page.Parked
-	var parked []string
-	for _, p := range page.Parked {
-		parked = append(parked, p.RemoteID)
-	}
-	res.Result = demo.Compare(w.remote.Good(), rows, w.remote.Broken(), parked)
-	res.Agree = res.Result.Agree()
-	for _, r := range res.Runs {
-		res.Agree = res.Agree && r.Status == store.StatusFinished
-	}
-	return nil
 }
 
-// rows reads the local table by plain SQL, on a path of its own: what is to be
-// proved must not be used to prove it.
-func (w *demoWorld) rows(ctx context.Context) ([]demo.Row, error) {
-	var out []demo.Row
-	err := w.engine.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		out = nil
-		rows, err := tx.QueryContext(ctx, `SELECT crm_id, email, name, coalesce(phone, ''), coalesce(city, ''),
-			coalesce(birthday, ''), coalesce(CAST(orders AS text), '') FROM contacts ORDER BY crm_id`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close() //nolint:errcheck // Err below says what matters
-		for rows.Next() {
-			var r demo.Row
-			f := &r.Fields
-			if err := rows.Scan(&r.RemoteID, &f.Email, &f.Name, &f.Phone, &f.City, &f.Birthday, &f.Orders); err != nil {
-				return err
+// firstSync starts both runs, kills the service while both are under way, starts
+// it again and follows the runs to their ends.
+func (w *demoWorld) firstSync(ctx context.Context, res *demoResult) error {
+	for _, r := range w.remotes {
+		good, broken := int64(len(r.side.Good())), int64(len(r.side.Broken()))
+		r.want = demoCounts{read: good + broken, created: good, parked: broken}
+	}
+	runs, err := w.request(ctx, store.ModeIncremental)
+	if err != nil {
+		return err
+	}
+	at, err := w.underWay(ctx, runs)
+	if err != nil {
+		return err
+	}
+	res.Killed = demoKill{At: at, PID: w.killService()}
+	w.say("  kill -9 %d, with %d of %d and %d of %d records done", res.Killed.PID, at["crm"], w.remotes[0].size(), at["hub"], w.remotes[1].size())
+	for _, r := range w.remotes {
+		r.gate.Open()
+	}
+	if err := w.startService(ctx); err != nil {
+		return err
+	}
+	res.Killed.Next, res.URL = w.service.child.pid(), w.service.said.URL
+	w.say("  Tandem is process %d now, and goes on there", res.Killed.Next)
+	return w.follow(ctx, res, runs)
+}
+
+// underWay waits until the remotes have stopped to answer in the middle of their
+// listings and something of each run is done, and gives how much that is.
+func (w *demoWorld) underWay(ctx context.Context, runs []api.Run) (map[string]int, error) {
+	for {
+		at, ready := map[string]int{}, true
+		for i, r := range w.remotes {
+			run, err := w.service.client.Run(ctx, runs[i].ID)
+			if err != nil {
+				return nil, errors.Join(err, w.alive())
 			}
-			out = append(out, r)
+			if run.Status.Ended() {
+				return nil, fault.New(fault.Permanent, fault.CodeFailed, "", "run %d of %s ended early: %s", run.ID, r.channel, run.Status)
+			}
+			at[r.channel] = int(run.Progress.Done)
+			ready = ready && run.Progress.Done > 0 && r.gate.Held() > 0
 		}
-		return rows.Err()
-	})
-	return out, err
+		if ready {
+			return at, nil
+		}
+		if err := (clock.System{}).Sleep(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
 }
 
-// report prints the closing table.
-func (w *demoWorld) report(res demoResult) error {
-	if w.app.json {
-		return w.app.printJSON(res)
-	}
-	w.say("\nBoth sides, compared record by record:")
-	if err := w.app.pairs(
-		[2]string{"  good contacts on the remote", number(int64(res.Remote))},
-		[2]string{"  rows in the local table", number(int64(res.Local))},
-		[2]string{"  equal in every field", number(int64(res.Equal))},
-		[2]string{"  differences", number(int64(len(res.Differences)))},
-		[2]string{"  broken and parked", number(int64(len(res.Parked)))},
-		[2]string{"  calls to the remote", fmt.Sprintf("%d, %d of them refused with 429", res.Calls, res.Refused)},
-	); err != nil {
+func (w *demoWorld) syncAll(ctx context.Context, res *demoResult, mode store.Mode) error {
+	runs, err := w.request(ctx, mode)
+	if err != nil {
 		return err
 	}
-	for i, d := range res.Differences {
-		if i == 20 {
-			w.say("  … and %d more", len(res.Differences)-i)
-			break
+	return w.follow(ctx, res, runs)
+}
+
+// request asks for a run of each channel.
+func (w *demoWorld) request(ctx context.Context, mode store.Mode) ([]api.Run, error) {
+	runs := make([]api.Run, len(w.remotes))
+	for i, r := range w.remotes {
+		var err error
+		if runs[i], err = w.service.client.Sync(ctx, r.channel, api.SyncRequest{Mode: mode}); err != nil {
+			return nil, errors.Join(err, w.alive())
 		}
-		w.say("  ! %s", printable(d))
 	}
-	w.say("\nParked, each with its reason; everything else went on:")
-	broken := w.remote.Broken()
-	rows := make([][]string, 0, len(res.Parked))
-	for _, p := range res.Parked {
-		rows = append(rows, []string{"  " + number(p.ID), p.RemoteID, p.Reason, shorten(p.Message), broken[p.RemoteID]})
+	return runs, nil
+}
+
+// follow waits for the runs and holds their counters against what they must be.
+func (w *demoWorld) follow(ctx context.Context, res *demoResult, runs []api.Run) error {
+	for i, r := range w.remotes {
+		run, err := w.app.follow(ctx, w.session(), runs[i].ID)
+		if err != nil {
+			return errors.Join(err, w.alive())
+		}
+		res.Runs = append(res.Runs, run)
+		w.say("  %s: run %d %s: %s in %s", r.channel, run.ID, run.Status, counts(run), took(run))
+		if run.Error != nil {
+			w.say("  %s", printable(run.Error.Message))
+		}
+		if got := (demoCounts{run.Read, run.Created, run.Updated, run.Deleted, run.Parked}); got != r.want {
+			res.Differences = append(res.Differences, fmt.Sprintf("run %d of %s counted %s, it should be %s", run.ID, r.channel, got, r.want))
+		}
 	}
-	slices.SortFunc(rows, func(a, b []string) int { return strings.Compare(a[1], b[1]) })
-	if err := w.app.table([]string{"  ID", "REMOTE", "REASON", "MESSAGE", "WHAT THE REMOTE HAS"}, rows); err != nil {
-		return err
-	}
-	verdict := "The sides agree."
-	if !res.Agree {
-		verdict = "The sides do NOT agree."
-	}
-	w.say("\n%s (%.1f s)", verdict, res.Seconds)
 	return nil
 }
 
-// invite says what can be looked at while the demo stays up.
-func (w *demoWorld) invite() {
-	w.say(`
-Tandem stays up at %[1]s until Ctrl-C. Look around from another terminal:
-  tandem runs list   -c %[2]s
-  tandem parked list -c %[2]s
-  tandem sync crm    -c %[2]s --full --wait
-  curl -H "Authorization: Bearer $(sed 's/.*"token":"\([^"]*\)".*/\1/' %[3]s.lock)" %[1]s/api/v1/runs`,
-		w.server.url, w.config, strings.TrimPrefix(w.engine.file.Database, "sqlite:"))
+func (c demoCounts) String() string {
+	return fmt.Sprintf("%d read, %d created, %d updated, %d deleted, %d parked", c.read, c.created, c.updated, c.deleted, c.parked)
 }

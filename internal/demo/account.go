@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -96,8 +97,7 @@ func (a *Account) Edit(want Edits) Edits {
 		return ids
 	}
 	for _, id := range take(want.Edited) {
-		// Nothing that Person gives: each edit changes something.
-		a.portal.Edit(map[string]string{"city": "Paris", "phone": "+33 1 " + id}, id)
+		a.portal.Edit(map[string]string{"city": "Paris", "phone": a.phone(id)}, id)
 		did.Edited++
 	}
 	gone := take(want.Deleted)
@@ -115,6 +115,17 @@ func (a *Account) Edit(want Edits) Edits {
 		did.Repaired++
 	}
 	return did
+}
+
+// phone makes a number that the contact does not have, so that an edit changes
+// something.
+func (a *Account) phone(id string) string {
+	for {
+		c, _ := a.portal.Contact(id)
+		if s := fmt.Sprintf("+33 1 %08d", a.rnd.IntN(100_000_000)); s != c.Properties["phone"] {
+			return s
+		}
+	}
 }
 
 func (a *Account) goodIDs() []string {

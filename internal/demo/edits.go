@@ -68,7 +68,9 @@ func (r *Remote) touch(c *Contact, now time.Time) {
 	case 0:
 		c.Phone = fmt.Sprintf("+33 1 %08d", r.rnd.IntN(100_000_000))
 	case 1:
-		c.City.City = cities[r.rnd.IntN(len(cities))] + " (moved)"
+		for old := c.City.City; c.City.City == old; {
+			c.City.City = cities[r.rnd.IntN(len(cities))] + " (moved)"
+		}
 	default:
 		c.Name += " Jr."
 		c.Phone = ""
