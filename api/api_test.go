@@ -27,6 +27,7 @@ type fleet struct {
 	kicks  atomic.Int64
 	stages []api.TestStage
 	err    error
+	caller caller
 }
 
 func (f *fleet) Kick() { f.kicks.Add(1) }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -80,22 +79,25 @@ func (s *Server) operationRoutes(h huma.API) {
 			}
 			r, err := s.cfg.Backend.CallOperation(ctx, in.Name, in.Op, params)
 			if err != nil {
-				return nil, gateway(s.fail(ctx, err))
+				if p := problem(err); gateway(p) {
+					return nil, p // the remote's failure, and no matter for our log
+				}
+				return nil, s.fail(ctx, err)
 			}
 			return &body[OperationResult]{r}, nil
 		})
 }
 
-// gateway gives a failure of the remote a status that says whose it is.
-func gateway(err error) error {
-	var p *Problem
-	if !errors.As(err, &p) || p.Status != http.StatusInternalServerError || p.Code == fault.CodeFailed {
-		return err
+// gateway gives a failure of the remote a status that says whose it is, and
+// reports whether it is one.
+func gateway(p *Problem) bool {
+	if p.Status != http.StatusInternalServerError || p.Code == fault.CodeFailed {
+		return false
 	}
 	p.Status = http.StatusBadGateway
 	if p.Code == "rate_limit" || p.Code == "breaker_open" || p.Code == "daily_limit" {
 		p.Status = http.StatusServiceUnavailable
 	}
 	p.Title = http.StatusText(p.Status)
-	return p
+	return true
 }

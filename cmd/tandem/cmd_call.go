@@ -104,3 +104,15 @@ func (a *app) showReach(c api.ChannelDetail) error {
 	}
 	return a.pairs(rows...)
 }
+
+// waitingWord is why a run does nothing now, in one word, for tables.
+func waitingWord(r api.Run) string {
+	if r.Waiting == nil {
+		return ""
+	}
+	word, _, _ := strings.Cut(r.Waiting.Reason, ":")
+	if r.Waiting.Until != nil {
+		word += " until " + timeText(r.Waiting.Until)
+	}
+	return ", " + printable(word)
+}

@@ -69,7 +69,7 @@ func (a *app) printRuns(page api.RunPage) error {
 	rows := make([][]string, 0, len(page.Runs))
 	for _, r := range page.Runs {
 		rows = append(rows, []string{
-			number(r.ID), r.Channel, string(r.Kind), string(r.Mode), string(r.Trigger), string(r.Status),
+			number(r.ID), r.Channel, string(r.Kind), string(r.Mode), string(r.Trigger), string(r.Status) + waitingWord(r),
 			number(r.Read), number(r.Created), number(r.Updated), number(r.Deleted), number(r.Parked), timeText(r.StartedAt), took(r),
 		})
 	}
