@@ -77,6 +77,11 @@ func setUpScript(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("PORT2", port2)
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLES", examples)
 	env.Setenv("REMOTE", srv.URL)
 	// A remote that lets nobody in.
 	denied := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
