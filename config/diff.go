@@ -77,6 +77,10 @@ type flatField struct {
 	path   string
 	value  json.RawMessage
 	secret bool
+	// group is the mapped field or declared column that this is a part of, item
+	// the whole of it.
+	group string
+	item  json.RawMessage
 }
 
 func (f flat) get(path string) *flatField {
@@ -88,11 +92,22 @@ func (f flat) get(path string) *flatField {
 	return nil
 }
 
+// has reports whether a group is there.
+func (f flat) has(group string) bool {
+	return slices.ContainsFunc(f, func(x flatField) bool { return x.group == group })
+}
+
 func diff(was, is flat) []FieldChange {
 	var out []FieldChange
+	said := map[string]bool{} // groups that came or went as a whole
 	for _, n := range is {
 		o := was.get(n.path)
 		switch {
+		case n.group != "" && !was.has(n.group):
+			if !said[n.group] {
+				said[n.group] = true
+				out = append(out, FieldChange{Field: n.group, New: n.item})
+			}
 		case o == nil && strings.HasSuffix(n.path, inOrder), o != nil && strings.HasSuffix(n.path, inOrder) && sameOrder(o.value, n.value):
 			// What came and went is told by the fields themselves.
 		case o == nil:
@@ -102,6 +117,13 @@ func diff(was, is flat) []FieldChange {
 		}
 	}
 	for _, o := range was {
+		if o.group != "" && !is.has(o.group) {
+			if !said[o.group] {
+				said[o.group] = true
+				out = append(out, FieldChange{Field: o.group, Old: o.item})
+			}
+			continue
+		}
 		if is.get(o.path) == nil && !strings.HasSuffix(o.path, inOrder) {
 			out = append(out, FieldChange{o.path, o.shown(), nil, o.secret})
 		}
@@ -155,7 +177,7 @@ func (f *flat) add(dec *jsontext.Decoder, path string) error {
 	if err := v.Compact(); err != nil {
 		return err
 	}
-	*f = append(*f, flatField{path, json.RawMessage(v), secretPath("channels[0]." + path)})
+	*f = append(*f, flatField{path: path, value: json.RawMessage(v), secret: secretPath("channels[0]." + path)})
 	return nil
 }
 
@@ -199,9 +221,15 @@ func (f *flat) named(dec *jsontext.Decoder, path string) error {
 	for _, item := range items {
 		name := f.nameOf(item, order)
 		order = append(order, name)
-		one := jsontext.NewDecoder(bytes.NewReader(item))
-		if err := f.add(one, fmt.Sprintf("%s[%s]", path, name)); err != nil {
+		n, at := len(*f), fmt.Sprintf("%s[%s]", path, name)
+		if err := f.add(jsontext.NewDecoder(bytes.NewReader(item)), at); err != nil {
 			return err
+		}
+		if path == "connectors" {
+			continue // a whole connector is too much for one line
+		}
+		for i := n; i < len(*f); i++ {
+			(*f)[i].group, (*f)[i].item = at, item
 		}
 	}
 	if len(order) > 1 {

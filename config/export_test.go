@@ -342,17 +342,9 @@ func TestDiff(t *testing.T) {
 		`schedule: "@every 30s" => "off" false`,
 		at + `match: [["email"],["last_name","birthday"]] => [["email"]] false`,
 		at + `set.local.status: "new" => "old" false`,
-		at + `mapping[phone].local:  => "phone" false`,
-		at + `mapping[phone].remote:  => "phone" false`,
-		at + `mapping[phone].direction:  => "to_local" false`,
-		at + `mapping[phone].on:  => "always" false`,
+		at + `mapping[phone]:  => {"local":"phone","remote":"phone","direction":"to_local","on":"always"} false`,
 		at + `set.local.more: {"a":[1]} =>  false`,
-		at + `mapping[last_name].local: "last_name" =>  false`,
-		at + `mapping[last_name].remote: "name.last" =>  false`,
-		at + `mapping[last_name].direction: "to_local" =>  false`,
-		at + `mapping[last_name].on: "always" =>  false`,
-		at + `mapping[last_name].default: "" =>  false`,
-		at + `mapping[last_name].transform.to_local: "trim(value)" =>  false`,
+		at + `mapping[last_name]: {"local":"last_name","remote":"name.last","direction":"to_local","on":"always","default":"","transform":{"to_local":"trim(value)"}} =>  false`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

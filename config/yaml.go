@@ -52,7 +52,7 @@ func (n *yamlNode) putText(key, text, missing string) {
 // plainText are texts that need no quotes anywhere and that no reader takes for
 // anything but a text.
 var plainText = regexp.MustCompile(
-	`^([A-Za-z_/][A-Za-z0-9_./-]*( [A-Za-z0-9_./()-]+)*|https?://[A-Za-z0-9._/-]+|[0-9]+(ms|s|m|h)|[0-9]+/[0-9]+(ms|s|m|h))$`)
+	`^([A-Za-z_/][A-Za-z0-9_./-]*( [A-Za-z0-9_./()-]+)*|https?://[A-Za-z0-9._-]+(:[0-9]+)?(/[A-Za-z0-9._/-]*)?|[0-9]+(ms|s|m|h)|[0-9]+/[0-9]+(ms|s|m|h))$`)
 
 // yamlWords are plain words that some reader of YAML takes for other values.
 var yamlWords = map[string]bool{

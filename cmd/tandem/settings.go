@@ -64,8 +64,20 @@ func guardOf(file *config.File) transport.Guard {
 }
 
 // keyring gives the keys that seal secrets: secret_key, else, for SQLite, a key
-// file beside the database.
+// file beside the database. A key that a rotation brings opens, too.
 func keyring(file *config.File) (*seal.Keyring, error) {
+	keys, err := currentKey(file)
+	if err != nil || file.SecretKeyNew == "" {
+		return keys, err
+	}
+	next, err := seal.New(file.SecretKeyNew)
+	if err != nil {
+		return nil, fault.Wrap(fault.Permanent, fault.CodeConfig, config.NewKeyVariable, err)
+	}
+	return keys.With(next), nil
+}
+
+func currentKey(file *config.File) (*seal.Keyring, error) {
 	if file.SecretKey != "" {
 		keys, err := seal.New(file.SecretKey)
 		if err != nil {
