@@ -1,20 +1,21 @@
-package config_test
+package config
 
-import (
-	"testing"
-
-	"github.com/tandem-sync/tandem/config"
-)
+import "testing"
 
 func TestStoredSchedule(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]string{`{"type":"rest"}`: "every 5 minutes", `{"schedule":"off"}`: "off", `{"schedule":"@hourly"}`: "@hourly"} {
-		got, err := config.StoredSchedule([]byte(in))
-		if err != nil || config.ScheduleText(got) != want {
-			t.Errorf("%s: %q, %v; want %q", in, got, err, want)
+	for settings, want := range map[string]string{
+		`{}`:                       "",
+		`{"schedule":"@every 1m"}`: "@every 1m",
+		`{"schedule":"@every 1m","connectors":[{}]}`:                 "@every 1m",
+		`{"schedule":"@every 1m","connectors":[],"operations":[{}]}`: ScheduleOff,
+		`{"connectors":[],"operations":[{}]}`:                        ScheduleOff,
+	} {
+		if got, err := StoredSchedule([]byte(settings)); err != nil || got != want {
+			t.Errorf("%s: %q %v, want %q", settings, got, err, want)
 		}
 	}
-	if _, err := config.StoredSchedule([]byte(`x`)); err == nil {
-		t.Error("nonsense was read")
+	if _, err := StoredSchedule([]byte(`[`)); err == nil {
+		t.Error("no error of settings that cannot be read")
 	}
 }
