@@ -35,11 +35,12 @@ type BreakerChange struct {
 	Reason string        // the failure that opened it, without credentials
 }
 
-// breaker keeps requests from a remote that does not answer. What counts as a
-// failure is that it cannot be reached, fails itself or answers nonsense; a
+// Breaker keeps requests from a remote that does not answer. What counts as a
+// failure is that it cannot be reached, fails itself or breaks off; a
 // refusal or a wish to wait shows that it is alive. Half open, one request goes
-// out as a probe.
-type breaker struct {
+// out as a probe. Safe for concurrent use. HTTP has one of its own; a channel type
+// that talks in another way makes one.
+type Breaker struct {
 	cfg  BreakerConfig
 	b    *gobreaker.CircuitBreaker[struct{}]
 	told func(context.Context, BreakerChange)
@@ -50,14 +51,16 @@ type breaker struct {
 	changes []BreakerChange // not told yet, in order
 }
 
-func newBreaker(cfg BreakerConfig, told func(context.Context, BreakerChange)) *breaker {
+// NewBreaker makes a closed breaker. told, which may be nil, is told after a call
+// that the breaker opened or closed.
+func NewBreaker(cfg BreakerConfig, told func(context.Context, BreakerChange)) *Breaker {
 	if cfg.Failures == 0 {
 		cfg.Failures = DefaultBreakerFailures
 	}
 	if cfg.Open <= 0 {
 		cfg.Open = DefaultBreakerOpen
 	}
-	b := &breaker{cfg: cfg, told: told}
+	b := &Breaker{cfg: cfg, told: told}
 	b.b = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Timeout: cfg.Open,
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= cfg.Failures },
@@ -69,7 +72,7 @@ func newBreaker(cfg BreakerConfig, told func(context.Context, BreakerChange)) *b
 }
 
 // alive reports whether the outcome of a request shows a remote that works.
-func (b *breaker) alive(err error) bool {
+func (b *Breaker) alive(err error) bool {
 	if err == nil || fault.Of(err) != fault.Retryable {
 		return true
 	}
@@ -80,7 +83,7 @@ func (b *breaker) alive(err error) bool {
 }
 
 // changed runs under the breaker's lock: it only takes notes.
-func (b *breaker) changed(_ string, _, to gobreaker.State) {
+func (b *Breaker) changed(_ string, _, to gobreaker.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch to {
@@ -93,9 +96,9 @@ func (b *breaker) changed(_ string, _, to gobreaker.State) {
 	}
 }
 
-// do runs one request, or gives a RateLimited error with the time that the
+// Do runs one request, or gives a RateLimited error with the time that the
 // breaker stays open.
-func (b *breaker) do(ctx context.Context, op string, request func() error) error {
+func (b *Breaker) Do(ctx context.Context, op string, request func() error) error {
 	_, err := b.b.Execute(func() (struct{}, error) { return struct{}{}, request() })
 	b.tell(ctx)
 	switch {
@@ -111,7 +114,7 @@ func (b *breaker) do(ctx context.Context, op string, request func() error) error
 	return err
 }
 
-func (b *breaker) tell(ctx context.Context) {
+func (b *Breaker) tell(ctx context.Context) {
 	b.mu.Lock()
 	changes := b.changes
 	b.changes = nil

@@ -47,7 +47,7 @@ type HTTP struct {
 	budget  *budget
 	mask    *masks
 	oauth   *oauth // nil unless auth is oauth2
-	breaker *breaker
+	breaker *Breaker
 	clock   clock.Clock
 	rand    func() float64
 }
@@ -86,7 +86,7 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 		client: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	h.mask = newMasks(secrets(cfg)...)
-	h.breaker = newBreaker(o.breaker, o.told)
+	h.breaker = NewBreaker(o.breaker, o.told)
 	if cfg.Auth.Kind == AuthOAuth2 {
 		if cfg.Auth.TokenURL == nil {
 			return nil, fault.New(fault.Permanent, fault.CodeConfig, "http", "auth.token_url is missing")
@@ -243,7 +243,7 @@ func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL, token redact.
 
 // guarded is once under the circuit breaker.
 func (h *HTTP) guarded(ctx context.Context, r Request, u *url.URL, token redact.Secret) (resp *Response, next *url.URL, err error) {
-	err = h.breaker.do(ctx, r.Op, func() error {
+	err = h.breaker.Do(ctx, r.Op, func() error {
 		resp, next, err = h.once(ctx, r, u, token)
 		return err
 	})
