@@ -139,6 +139,7 @@ func (s *Server) routes(mux *http.ServeMux) {
 	h := humago.New(mux, cfg)
 	s.channelRoutes(h)
 	s.keeperRoutes(h)
+	s.revisionRoutes(h)
 	s.runRoutes(h)
 	s.parkedRoutes(h)
 }

@@ -107,6 +107,9 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 		if out.Settings, err = redact(c.Settings); err != nil {
 			return err
 		}
+		if out.Revisions, err = revisions(ctx, tx, c.ID); err != nil {
+			return err
+		}
 		if out.Breaker, err = tx.Breaker(ctx, c.ID); err != nil {
 			return err
 		}

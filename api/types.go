@@ -31,6 +31,8 @@ type ChannelDetail struct {
 	Channel
 	Settings json.RawMessage   `json:"settings"`
 	State    []ConnectorStatus `json:"state" doc:"Per connector, in order of work"`
+	// Revisions are the kept ones, the latest first and at most a hundred.
+	Revisions []RevisionInfo `json:"revisions" doc:"Kept revisions of the settings, the latest first"`
 	// Operations are what CallOperation can call; empty where no process that
 	// could call them answers.
 	Operations []channels.Operation `json:"operations" doc:"Named calls, in order of name"`
@@ -95,6 +97,7 @@ type Backend interface {
 	Sync(ctx context.Context, channel string, req SyncRequest) (Run, error)
 	Runs(ctx context.Context, q RunQuery) (RunPage, error)
 	Run(ctx context.Context, id int64) (Run, error)
+	Historian
 	// Changes calls fn for every change the run noted, in order, and gives the
 	// run's counts.
 	Changes(ctx context.Context, id int64, fn func(store.Change) error) (store.Counters, error)

@@ -53,19 +53,39 @@ func (a *app) printChannels(list []api.Channel) error {
 }
 
 func channelsShow(a *app) *cobra.Command {
-	return &cobra.Command{
+	var revisions bool
+	cmd := &cobra.Command{
 		Use: "show NAME", Short: "Show a channel's settings and where its connectors stand", Args: cobra.ExactArgs(1),
-		Example: "  tandem channels show crm",
+		Example: "  tandem channels show crm\n  tandem channels show crm --revisions",
 		RunE: run(func(ctx context.Context, args []string) error {
 			return a.with(ctx, reading, func(s *session) error {
 				c, err := s.Channel(ctx, args[0])
 				if err != nil {
 					return err
 				}
+				if revisions && !a.json {
+					return a.showRevisions(c)
+				}
 				return a.showChannel(c)
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&revisions, "revisions", false, "show the revisions of the settings that are kept, and the runs that worked with them")
+	return cmd
+}
+
+// showRevisions prints a channel's revisions. Each is the settings from its time
+// on; a run names the one it works with.
+func (a *app) showRevisions(c api.ChannelDetail) error {
+	rows := make([][]string, 0, len(c.Revisions))
+	for _, r := range c.Revisions {
+		last := "-"
+		if r.LastRun != nil {
+			last = number(*r.LastRun)
+		}
+		rows = append(rows, []string{number(r.Revision), timeText(&r.CreatedAt), number(r.Runs), last})
+	}
+	return a.table([]string{"REVISION", "SINCE", "RUNS", "LAST RUN"}, rows)
 }
 
 func (a *app) showChannel(c api.ChannelDetail) error {

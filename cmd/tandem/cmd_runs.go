@@ -110,11 +110,28 @@ func runsShow(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showRun(r)
+			if a.json {
+				return a.printJSON(r)
+			}
+			at, err := revisionText(ctx, s, id)
+			if err != nil {
+				return err
+			}
+			return a.showRun(r, [2]string{"revision", at})
 		})
 }
 
-func (a *app) showRun(r api.Run) error {
+// revisionText names the revision of its channel's settings that a run works
+// with.
+func revisionText(ctx context.Context, s *session, id int64) (string, error) {
+	v, err := s.RunRevision(ctx, id)
+	if fault.CodeOf(err) == fault.CodeNotFound { // forgotten, or asked of an older service
+		return "-", nil
+	}
+	return number(v.Revision) + ", settings of " + timeText(&v.CreatedAt), err
+}
+
+func (a *app) showRun(r api.Run, more ...[2]string) error {
 	if a.json {
 		return a.printJSON(r)
 	}
@@ -130,6 +147,7 @@ func (a *app) showRun(r api.Run) error {
 		{"started", timeText(r.StartedAt)},
 		{"finished", timeText(r.FinishedAt)},
 	}
+	rows = append(rows, more...)
 	if r.DryRun {
 		rows = append(rows, [2]string{"dry run", "yes"})
 	}

@@ -71,6 +71,12 @@ func (c *Client) Run(ctx context.Context, id int64) (out api.Run, err error) {
 	return out, err
 }
 
+// RunRevision gives the configuration that a run works with.
+func (c *Client) RunRevision(ctx context.Context, id int64) (out api.RunRevision, err error) {
+	err = c.call(ctx, http.MethodGet, prefix+"/runs/"+number(id)+"/revision", nil, nil, &out)
+	return out, err
+}
+
 // Changes calls fn for every change the run noted.
 func (c *Client) Changes(ctx context.Context, id int64, fn func(store.Change) error) (store.Counters, error) {
 	var counts store.Counters
