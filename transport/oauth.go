@@ -176,7 +176,7 @@ func (o *oauth) renewNow(ctx context.Context, op string, had StoredToken, mine b
 		} else if t.Refresh == "" {
 			t.Refresh = refresh // it can be used again
 		}
-		return o.keep(ctx, op, had.Version, t)
+		return o.keep(ctx, had.Version, t)
 	}
 	var r *refusal
 	if !errors.As(err, &r) {
@@ -242,7 +242,7 @@ func (o *oauth) end(ctx context.Context, version int64, e TokenEnd) (ok bool, er
 
 // keep stores a new token. One that cannot be stored is used all the same and
 // stored before the next renewal: the old refresh token may be worth nothing.
-func (o *oauth) keep(ctx context.Context, op string, version int64, t Token) (StoredToken, bool, error) {
+func (o *oauth) keep(ctx context.Context, version int64, t Token) (StoredToken, bool, error) {
 	ok, err := o.end(ctx, version, TokenEnd{Token: &t})
 	if err == nil && !ok {
 		return StoredToken{}, true, nil

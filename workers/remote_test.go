@@ -33,8 +33,8 @@ type site struct {
 	key     string // the declaration of a generated key
 }
 
-// onBoth runs a test on either database, with these options of the channels.
-func onBoth(t *testing.T, test func(s *site), opts ...transport.Option) {
+// onEachSite runs a test on either database, with these options of the channels.
+func onEachSite(t *testing.T, test func(s *site), opts ...transport.Option) {
 	t.Helper()
 	for _, kind := range []string{"SQLite", "PostgreSQL"} {
 		t.Run(kind, func(t *testing.T) {
@@ -243,7 +243,7 @@ func pages(trouble func(page string) transporttest.Step) http.Handler {
 
 func TestAQuotaPausesARunAndKeepsItsPosition(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		t := s.t
 		var limited atomic.Bool
 		limited.Store(true)
@@ -293,7 +293,7 @@ func TestShortLimitsAndFailuresAreNamed(t *testing.T) {
 	} {
 		t.Run(word, func(t *testing.T) {
 			t.Parallel()
-			onBoth(t, func(s *site) {
+			onEachSite(t, func(s *site) {
 				srv := transporttest.New(s.t, pages(func(string) transporttest.Step { return step }))
 				s.apply(fmt.Sprintf(contactsFile, srv.URL, ""))
 				m := s.await(word, s.sync(s.work(), store.ModeFull).ID, waits(word))
@@ -310,7 +310,7 @@ func TestShortLimitsAndFailuresAreNamed(t *testing.T) {
 
 func TestBusyConnectorSaysUntilWhen(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		srv := transporttest.New(s.t, pages(func(string) transporttest.Step { return nil }))
 		s.apply(fmt.Sprintf(contactsFile, srv.URL, ""))
 		f := s.work()
@@ -342,7 +342,7 @@ func TestBusyConnectorSaysUntilWhen(t *testing.T) {
 func TestBreakerHoldsARunBackAndLetsItGoOn(t *testing.T) {
 	t.Parallel()
 	const open = 4 * time.Second
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		var down atomic.Bool
 		down.Store(true)
 		srv := transporttest.New(s.t, pages(func(string) transporttest.Step {

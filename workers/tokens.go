@@ -19,7 +19,7 @@ import (
 const tokenRight = time.Minute
 
 // tokenField is the place of a channel's token in the name it is sealed under.
-const tokenField = "oauth2.token"
+const tokenField = "oauth2.token" //nolint:gosec // a name, not a token
 
 // channelTokens keeps one channel's OAuth2 token in the database, sealed.
 type channelTokens struct {

@@ -23,7 +23,7 @@ func oauthFile(o *transporttest.OAuth, refresh string) string {
 
 func TestFiveWorkersRenewOneToken(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		o := transporttest.NewOAuth(s.t)
 		o.Delay = 50 * time.Millisecond
 		s.apply(oauthFile(o, o.Refresh))
@@ -72,7 +72,7 @@ func (s *site) token() (row store.TokenRow) {
 
 func TestLostRenewalParksTheChannel(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		o := transporttest.NewOAuth(s.t)
 		o.Resource = pages(func(string) transporttest.Step { return nil })
 		s.apply(oauthFile(o, o.Refresh))
@@ -125,7 +125,7 @@ func (s *site) awaitFailed(what string, id int64) moment {
 
 func TestDeadWorkerInTheMiddleOfARenewal(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		o := transporttest.NewOAuth(s.t)
 		s.apply(oauthFile(o, o.Refresh))
 		id := s.channel().ID
@@ -156,7 +156,7 @@ func TestOperationsOfAChannel(t *testing.T) {
 		http.NotFound(w, r)
 	}))
 	file := fmt.Sprintf(contactsFile, srv.URL, "")
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		s.apply(file)
 		cfg := s.config(s.db, "me")
 		list, err := Operations(s.t.Context(), cfg, "crm")
@@ -196,7 +196,7 @@ func TestOperationsOfAChannel(t *testing.T) {
 
 func TestTokensMoveToAnotherKey(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(s *site) {
+	onEachSite(t, func(s *site) {
 		o := transporttest.NewOAuth(s.t)
 		s.apply(oauthFile(o, o.Refresh))
 		if _, err := Call(s.t.Context(), s.config(s.db, "before"), "crm", "ping", nil); err != nil {

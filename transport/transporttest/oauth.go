@@ -99,7 +99,9 @@ func (o *OAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !good:
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		Answer(http.StatusUnauthorized, `{"message":"no good token: `+r.Header.Get("Authorization")+`"}`)(w, r)
+		w.WriteHeader(http.StatusUnauthorized)
+		// It repeats what it was sent, as some do in their errors.
+		_, _ = fmt.Fprintf(w, `{"message":%q}`, "no good token: "+r.Header.Get("Authorization"))
 	case o.Resource != nil:
 		o.Resource.ServeHTTP(w, r)
 	default:
