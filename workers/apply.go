@@ -29,6 +29,11 @@ func Apply(ctx context.Context, db *store.DB, keys *seal.Keyring, reg *channels.
 	var out []Applied
 	err := db.Write(ctx, "apply", func(ctx context.Context, tx *store.Tx) error {
 		out = nil
+		if keys != nil {
+			if err := tx.HoldKey(ctx, keys); err != nil {
+				return err
+			}
+		}
 		a := applier{tx: tx, keys: keys, reg: reg, file: f}
 		for i := range f.Entities {
 			done, err := a.entity(ctx, &f.Entities[i])
@@ -100,8 +105,7 @@ func (a applier) channel(ctx context.Context, c *config.Channel) (Applied, error
 		return done, err
 	}
 	if !isNew && old.Type != c.Type {
-		return done, fault.New(fault.Permanent, fault.CodeConfig, "apply", "channel %s is of type %s and cannot become %s", c.Name, old.Type, c.Type).
-			WithHint("give the new channel another name")
+		return done, typeChange(old, c)
 	}
 	same, err := a.same(old, c)
 	if err != nil {
@@ -109,7 +113,7 @@ func (a applier) channel(ctx context.Context, c *config.Channel) (Applied, error
 	}
 	row := store.Channel{Name: c.Name, Type: c.Type, Enabled: isNew || old.Enabled, Managed: "file", Settings: old.Settings}
 	if !same {
-		if row.Settings, err = c.MarshalStored(a.seal(c.Name)); err != nil {
+		if row.Settings, err = c.MarshalStored(a.sealKeeping(old, c.Name)); err != nil {
 			return done, err
 		}
 	}

@@ -316,9 +316,9 @@ func (a applier) sealKeeping(old store.Channel, channel string) func(field, plai
 	}
 }
 
-// StoredConfig gives the stored entities and channels as a configuration, secrets in
-// clear: for Export, which hides them.
-func StoredConfig(ctx context.Context, db *store.DB, keys *seal.Keyring) ([]config.Entity, []config.Channel, error) {
+// ForExport gives the stored entities and channels as a configuration, secrets in
+// clear: config.Export hides them.
+func ForExport(ctx context.Context, db *store.DB, keys *seal.Keyring) ([]config.Entity, []config.Channel, error) {
 	var es []config.Entity
 	var cs []config.Channel
 	err := db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {

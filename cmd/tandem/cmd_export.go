@@ -34,7 +34,7 @@ existing file is never overwritten without --force.`,
 					return fault.New(fault.Permanent, fault.CodeNotFound, "", "nothing is stored in %s yet", redactURL(file.Database)).
 						WithHint("`tandem apply` stores what tandem.yaml says")
 				}
-				out.Entities, out.Channels, err = workers.StoredConfig(ctx, l.db, l.keys)
+				out.Entities, out.Channels, err = workers.ForExport(ctx, l.db, l.keys)
 				return err
 			})
 			if err != nil {
