@@ -83,9 +83,16 @@ func slicesOf(ctx context.Context, tx *store.Tx, run store.Run) ([]store.Slice, 
 
 // finish ends a run, once; a run that has ended already is left alone.
 func (p *processor) finish(ctx context.Context, runID int64, status store.Status, cause error) error {
+	return p.finishIn(ctx, runID, status, cause, func(ctx context.Context, tx *store.Tx) (*store.Run, error) {
+		return finishRun(ctx, tx, runID, status, cause)
+	})
+}
+
+// finishIn is finish with the transaction's work given.
+func (p *processor) finishIn(ctx context.Context, runID int64, status store.Status, cause error, work func(context.Context, *store.Tx) (*store.Run, error)) error {
 	var ended *store.Run
 	err := p.cfg.DB.Write(ctx, "run.finish", func(ctx context.Context, tx *store.Tx) (err error) {
-		ended, err = finishRun(ctx, tx, runID, status, cause)
+		ended, err = work(ctx, tx)
 		return err
 	})
 	if errors.Is(err, store.ErrCommitUnknown) {

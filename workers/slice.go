@@ -124,22 +124,17 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 	case err == nil:
 		return p.end(ctx, sl, run, lease, store.SliceActive, nil, "")
 	case errors.Is(err, store.ErrFenced):
-		if p.cfg.Observer != nil {
-			p.cfg.Observer.LeaseLost()
-		}
-		p.cfg.Logger.Info("another worker took the slice over", zap.Int64("run", run.ID), zap.String("connector", sl.Connector))
+		p.takenOver(sl, run)
 		return nil
 	case errors.Is(err, pass.ErrCancelled):
-		p.release(ctx, lease)
-		return p.finish(ctx, run.ID, store.StatusCancelled, err)
+		return p.giveUp(ctx, sl, run, lease, store.StatusCancelled, err)
 	}
 	switch fault.Of(err) {
 	case fault.RateLimited:
 		until := p.cfg.Clock.Now().Add(max(fault.RetryAfterOf(err), time.Second))
 		return p.end(ctx, sl, run, lease, store.SliceActive, &until, pauseReason(err))
 	case fault.Permanent, fault.Stop, fault.Skip:
-		p.release(ctx, lease)
-		return p.finish(ctx, run.ID, store.StatusFailed, runFailed(sl.Connector, err))
+		return p.giveUp(ctx, sl, run, lease, store.StatusFailed, runFailed(sl.Connector, err))
 	case fault.Retryable, fault.Unknown:
 	}
 	return p.retry(ctx, sl, run, lease, out, err)
@@ -198,16 +193,32 @@ func (p *processor) stillOurs(ctx context.Context, tx *store.Tx, sl store.Slice,
 	return err
 }
 
-func (p *processor) release(ctx context.Context, lease store.Lease) {
-	if lease.Epoch == 0 {
-		return
-	}
-	err := p.cfg.DB.Write(ctx, "lease.release", func(ctx context.Context, tx *store.Tx) error {
-		return tx.ReleaseLease(ctx, lease)
+// giveUp ends the run of a slice that is still ours, and the lease with it. A
+// worker that was frozen past its lease must not end a run that another one is
+// working on by now.
+func (p *processor) giveUp(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, status store.Status, cause error) error {
+	err := p.finishIn(ctx, run.ID, status, cause, func(ctx context.Context, tx *store.Tx) (*store.Run, error) {
+		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
+			return nil, err
+		}
+		ended, err := finishRun(ctx, tx, run.ID, status, cause)
+		if err != nil || run.Spec.Flags.DryRun {
+			return ended, err
+		}
+		return ended, tx.ReleaseLease(ctx, lease)
 	})
-	if err != nil && !errors.Is(err, store.ErrFenced) {
-		p.cfg.Logger.Info("a lease was not released; it expires", zap.Error(err))
+	if errors.Is(err, store.ErrFenced) || errors.Is(err, errTurn) {
+		p.takenOver(sl, run)
+		return nil
 	}
+	return err
+}
+
+func (p *processor) takenOver(sl store.Slice, run store.Run) {
+	if p.cfg.Observer != nil {
+		p.cfg.Observer.LeaseLost()
+	}
+	p.cfg.Logger.Info("another worker took the slice over", zap.Int64("run", run.ID), zap.String("connector", sl.Connector))
 }
 
 // retry books a failure that may pass. Progress starts the count anew.
@@ -217,8 +228,7 @@ func (p *processor) retry(ctx context.Context, sl store.Slice, run store.Run, le
 		tries = 0
 	}
 	if tries+1 >= maxAttempts {
-		p.release(ctx, lease)
-		return p.finish(ctx, run.ID, store.StatusFailed, runFailed(sl.Connector, err))
+		return p.giveUp(ctx, sl, run, lease, store.StatusFailed, runFailed(sl.Connector, err))
 	}
 	wait := fault.RetryAfterOf(err)
 	if wait == 0 {
@@ -226,8 +236,6 @@ func (p *processor) retry(ctx context.Context, sl store.Slice, run store.Run, le
 		wait = jitter.Between(ctx, top/2, top)
 	}
 	until := p.cfg.Clock.Now().Add(wait)
-	p.cfg.Logger.Warn("a slice failed and will be tried again",
-		zap.Int64("run", run.ID), zap.String("connector", sl.Connector), zap.Int("attempt", tries+1), zap.Duration("wait", wait), zap.Error(err))
 	e := p.cfg.DB.Write(ctx, "slice.retry", func(ctx context.Context, tx *store.Tx) error {
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
 			return err
@@ -240,8 +248,14 @@ func (p *processor) retry(ctx context.Context, sl store.Slice, run store.Run, le
 		}
 		return tx.ReleaseLease(ctx, lease)
 	})
-	if errors.Is(e, store.ErrFenced) || errors.Is(e, errTurn) || errors.Is(e, store.ErrCommitUnknown) {
+	switch {
+	case errors.Is(e, store.ErrFenced), errors.Is(e, errTurn):
+		p.takenOver(sl, run)
 		return nil
+	case e != nil && !errors.Is(e, store.ErrCommitUnknown):
+		return errors.Join(e, err)
 	}
-	return e
+	p.cfg.Logger.Warn("a slice failed and will be tried again",
+		zap.Int64("run", run.ID), zap.String("connector", sl.Connector), zap.Int("attempt", tries+1), zap.Duration("wait", wait), zap.Error(err))
+	return nil
 }
