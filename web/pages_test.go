@@ -70,7 +70,7 @@ func TestHeaders(t *testing.T) {
 				t.Errorf("%s: policy %q lacks %q", p, csp, part)
 			}
 		}
-		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"} {
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "same-origin"} {
 			if got := res.Header.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", p, name, got, want)
 			}

@@ -121,7 +121,7 @@ func (p *Pages) logout(w http.ResponseWriter, r *http.Request) {
 type loginData struct{ Next, Problem string }
 
 func (p *Pages) showLogin(w http.ResponseWriter, r *http.Request, next, problem string, status int) {
-	p.show(w, r, answer{view: "login", status: status, page: page{Title: "Sign in", Data: loginData{next, problem}}})
+	p.show(w, r, answer{view: "login", status: status, page: page{Title: "Sign in", Nav: "none", Data: loginData{next, problem}}})
 }
 
 // localPath gives a path of this server, "/" for anything that could lead
