@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-sync/tandem/internal/demo"
 	"github.com/tandem-sync/tandem/messages"
+	"github.com/tandem-sync/tandem/store"
 )
 
 // TestKilledWorker: kill -9 in the middle of a run. Another worker goes on at
@@ -156,9 +157,19 @@ func TestSecondSignal(t *testing.T) {
 }
 
 // TestZombie: a worker is frozen past its lease, another one takes over, and
-// the first one wakes up with a page in its hands.
+// the first one wakes up with a page in its hands, or with a refusal that would
+// end the run were it still its own.
 func TestZombie(t *testing.T) {
 	t.Parallel()
+	for name, denied := range map[string]bool{"with a page": false, "with a refusal": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			zombie(t, denied)
+		})
+	}
+}
+
+func zombie(t *testing.T, denied bool) {
 	w := newFleet(t, demo.Options{Contacts: 1000, Seed: 10}, "timeout: 20s", "timeout: 55s")
 	w.control()
 	a, b := w.worker(), w.worker()
@@ -167,7 +178,7 @@ func TestZombie(t *testing.T) {
 	w.reached(run.ID, 300)
 	zombie := w.holder(a, b)
 	zombie.signal(syscall.SIGSTOP)
-	w.remote.holdLater(8) // page 4 goes to the zombie's socket
+	w.remote.holdLater(8, denied) // page 4 goes to the zombie's socket
 	began := time.Now()
 	until(t, 70*time.Second, "another worker to take over", func() bool { return w.show(run.ID).Read == 700 })
 	t.Logf("taken over after %v", time.Since(began).Round(time.Second))
@@ -176,8 +187,8 @@ func TestZombie(t *testing.T) {
 		return strings.Contains(zombie.log.String(), "another worker took the slice over")
 	})
 	zombie.alive()
-	if r := w.show(run.ID); r.Read != 700 {
-		t.Errorf("the zombie changed the counters: read %d, want 700", r.Read)
+	if r := w.show(run.ID); r.Read != 700 || r.Status != store.StatusExecution {
+		t.Errorf("the zombie changed the run: %s, read %d, want 700", r.Status, r.Read)
 	}
 	w.remote.letGo()
 	w.counted(w.finished(run.ID, 30*time.Second), 1000, 1000)

@@ -20,11 +20,17 @@ type remote struct {
 	url string
 
 	mu      sync.Mutex
-	from    int           // pages of the listing from this number on wait; 0 none
-	release chan struct{} // closed when they may go on
-	waiting int           // requests that wait now
-	pages   map[int]int   // how often each page of the listing was asked for
-	tokens  []string      // the Authorization headers seen
+	gate    *gate       // what holds pages back; nil nothing
+	waiting int         // requests that wait now
+	pages   map[int]int // how often each page of the listing was asked for
+}
+
+// gate holds back the pages of the listing from a number on until it is opened;
+// then it answers them, or refuses them with 401.
+type gate struct {
+	from int
+	open chan struct{}
+	deny bool // read once it is open
 }
 
 func newRemote(t *testing.T, o demo.Options) *remote {
@@ -35,8 +41,7 @@ func newRemote(t *testing.T, o demo.Options) *remote {
 	if o.Broken == 0 {
 		o.Broken = -1
 	}
-	r := &remote{Remote: demo.New(o), pages: map[int]int{}, release: make(chan struct{})}
-	close(r.release)
+	r := &remote{Remote: demo.New(o), pages: map[int]int{}}
 	srv := httptest.NewServer(r)
 	t.Cleanup(func() {
 		r.letGo()
@@ -49,52 +54,58 @@ func newRemote(t *testing.T, o demo.Options) *remote {
 
 func (r *remote) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	page, _ := strconv.Atoi(req.URL.Query().Get("page"))
-	listing := req.URL.Path == "/contacts"
-	r.mu.Lock()
-	release, hold := r.release, listing && r.from > 0 && page >= r.from
-	r.tokens = append(r.tokens, req.Header.Get("Authorization"))
-	if listing {
-		r.pages[page]++
-	}
-	if hold {
-		r.waiting++
-	}
-	r.mu.Unlock()
-	if hold {
-		select {
-		case <-release:
-		case <-req.Context().Done():
-		}
-		r.mu.Lock()
-		r.waiting--
-		r.mu.Unlock()
+	if req.URL.Path == "/contacts" && !r.pass(req, page) {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
 	}
 	r.Remote.ServeHTTP(w, req)
 }
 
-// holdFrom makes the pages from this number on wait for letGo.
-func (r *remote) holdFrom(page int) {
+// pass counts a request for a page and holds it back at the gate; false refuses
+// it.
+func (r *remote) pass(req *http.Request, page int) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.from, r.release = page, make(chan struct{})
+	r.pages[page]++
+	g := r.gate
+	if g == nil || page < g.from {
+		r.mu.Unlock()
+		return true
+	}
+	r.waiting++
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.waiting--
+	}()
+	select {
+	case <-g.open:
+		return !g.deny
+	case <-req.Context().Done():
+		return false
+	}
 }
+
+// holdFrom makes the pages from this number on wait for letGo.
+func (r *remote) holdFrom(page int) { r.replace(&gate{from: page, open: make(chan struct{})}, false) }
 
 // letGo answers what waits and holds nothing back any more.
-func (r *remote) letGo() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.from > 0 {
-		close(r.release)
-	}
-	r.from = 0
+func (r *remote) letGo() { r.replace(nil, false) }
+
+// holdLater answers what waits, or refuses it, and holds back the pages from a
+// later one on.
+func (r *remote) holdLater(page int, deny bool) {
+	r.replace(&gate{from: page, open: make(chan struct{})}, deny)
 }
 
-// holdLater answers what waits and holds back the pages from a later one on.
-func (r *remote) holdLater(page int) {
+func (r *remote) replace(next *gate, deny bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	close(r.release)
-	r.from, r.release = page, make(chan struct{})
+	if r.gate != nil {
+		r.gate.deny = deny
+		close(r.gate.open)
+	}
+	r.gate = next
 }
 
 // held reports whether a request waits.

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,18 +141,25 @@ func newEmbedded(t *testing.T, o demo.Options, edits ...string) *world {
 	return newWorld(t, "", "embedded", newRemote(t, o), edits...)
 }
 
+// nextPort is where freePort looks next: below the ports that the system hands
+// out by itself, which a connection of another test may take at any moment.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(int32(12000 + os.Getpid()%8000)) }
+
+// freePort gives a port of this machine that nobody listens at, each time
+// another one.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := strconv.Itoa(int(nextPort.Add(1)))
+		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close() //nolint:errcheck // a free port is all we want
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("there is no free port")
+	return ""
 }
 
 // worker starts a process with the role worker and waits until it is ready.
