@@ -228,54 +228,65 @@ type simReader struct {
 
 func (rd *simReader) Close() error { return nil }
 
+// ReadPage answers with what the remote holds when the question arrives; the
+// answer is then on its way for a while.
 func (rd *simReader) ReadPage(ctx context.Context) (channels.Page, error) {
-	started := time.Now()
-	select { // the remote takes its time
+	if err := yield.Point(ctx, "remote.answer"); err != nil {
+		return channels.Page{}, err
+	}
+	page, next, err := rd.page(time.Now())
+	if err != nil {
+		return channels.Page{}, err
+	}
+	select {
 	case <-time.After(rd.r.takes()):
 	case <-ctx.Done():
 		return channels.Page{}, ctx.Err()
 	}
-	if err := yield.Point(ctx, "remote.answer"); err != nil {
-		return channels.Page{}, err
-	}
+	rd.at = next
+	return page, nil
+}
+
+func (rd *simReader) page(started time.Time) (p channels.Page, at simCursor, err error) {
 	r := rd.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.trouble(); err != nil {
-		return channels.Page{}, err
+		return p, at, err
 	}
-	if rd.at.End {
-		return channels.Page{}, io.EOF
+	if at = rd.at; at.End {
+		return p, at, io.EOF
 	}
-	p := channels.Page{Total: -1, Bytes: 400, RemoteNow: r.now().Truncate(time.Second), FetchStarted: started, Listed: rd.at.Tombs}
-	matching := r.matching(rd.req, rd.at.Tombs)
-	if !rd.at.Tombs && r.offset {
+	p = channels.Page{Total: -1, Bytes: 400, RemoteNow: r.now().Truncate(time.Second), FetchStarted: started, Listed: at.Tombs}
+	matching := r.matching(rd.req, at.Tombs)
+	if !at.Tombs && r.offset {
 		p.Total = int64(len(matching))
 	}
 	from := rd.start(matching)
 	until := min(from+r.page, len(matching))
 	for _, c := range matching[from:until] {
-		if rd.at.Tombs {
+		if at.Tombs {
 			p.Records = append(p.Records, record.Record{ID: c.id, Deleted: true, Modified: c.updated})
 		} else {
 			p.Records = append(p.Records, c.record(rd.req.Fields))
 		}
-		rd.at.After = c.sortKey()
+		at.After = c.sortKey()
 	}
-	rd.at.Offset += until - from
+	at.Offset += until - from
 	if until == len(matching) {
-		rd.endStage()
+		at = r.endStage(at)
 	}
-	p.Next, _ = json.Marshal(rd.at)
-	return p, nil
+	p.Next, err = json.Marshal(at)
+	return p, at, err
 }
 
-func (rd *simReader) endStage() {
-	if rd.r.tomb && !rd.at.Tombs {
-		rd.at = simCursor{Tombs: true}
-		return
+// endStage is where a listing goes on when a list is through.
+func (r *remote) endStage(at simCursor) simCursor {
+	if r.tomb && !at.Tombs {
+		return simCursor{Tombs: true}
 	}
-	rd.at.End = true
+	at.End = true
+	return at
 }
 
 // matching lists in the order of (updated, id), as such APIs do.

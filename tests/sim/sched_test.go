@@ -29,8 +29,9 @@ var errLost = errors.New("simulated loss of the answer")
 type scheduler struct {
 	mu      sync.Mutex
 	waiting []*waiter
-	calm    bool        // no more scheduling: points pass at once
-	frozen  map[int]int // worker -> the step until which it is stopped
+	calm    bool                  // no more scheduling: points pass at once
+	frozen  map[int]int           // worker -> the step until which it is stopped
+	stopped map[int]chan struct{} // the same in a calm world: until it is closed
 	rng     *rand.Rand
 	trace   []string
 	hash    uint64
@@ -55,7 +56,7 @@ func (w *waiter) inTx() bool {
 }
 
 func newScheduler(seed uint64) *scheduler {
-	return &scheduler{frozen: map[int]int{}, rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
+	return &scheduler{frozen: map[int]int{}, stopped: map[int]chan struct{}{}, rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
 }
 
 // hook makes the points of one life of a worker wait for their turn.
@@ -69,8 +70,9 @@ func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
 		w := &waiter{worker: worker, life: life, point: point, go_: make(chan error, 1)}
 		s.mu.Lock()
 		if s.calm {
+			stop := s.stopped[worker]
 			s.mu.Unlock()
-			return nil
+			return w.rest(ctx, stop)
 		}
 		s.waiting = append(s.waiting, w)
 		s.mu.Unlock()
@@ -99,6 +101,34 @@ func (s *scheduler) freeze(worker, until int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frozen[worker] = until
+}
+
+// stop holds a worker's effects back in a calm world until the returned function
+// is called.
+func (s *scheduler) stop(worker int) (thaw func()) {
+	ch := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped[worker] = ch
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.stopped, worker)
+		close(ch)
+	}
+}
+
+// rest waits in a stopped worker.
+func (w *waiter) rest(ctx context.Context, stop <-chan struct{}) error {
+	if stop == nil || w.inTx() {
+		return nil
+	}
+	select {
+	case <-stop:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // next waits until nobody runs and picks one waiter; nil when all sleep.

@@ -99,6 +99,7 @@ type world struct {
 	// What the oracles remember between steps.
 	batches map[int64]int64
 	last    map[string]int
+	tokens  int
 	mark    time.Time
 	faults  map[string]int
 	steps   int
