@@ -17,16 +17,18 @@ import (
 // bench is one whole measurement.
 type bench struct {
 	options
-	dir     string // thrown away afterwards
-	self    string // this program, for the hand-written loops
-	source  *source
-	samples map[rowKey][]sample
-	order   []rowKey
+	dir      string // thrown away afterwards
+	self     string // this program, for the hand-written loops
+	source   *source
+	emulator *emulator
+	samples  map[rowKey][]sample
+	order    []rowKey
 }
 
 // rowKey names a row of the table.
 type rowKey struct {
 	Database string        // postgres or sqlite
+	Source   string        // "" or hubspot
 	Latency  time.Duration // a page
 	Records  int
 	Case     string // first sync, unchanged, 1 % changed
@@ -115,6 +117,11 @@ func (b *bench) measureAll(ctx context.Context) error {
 			return err
 		}
 	}
+	if b.hubspot && strings.Contains(b.databases, postgresDB) {
+		if err := b.measureHubSpot(ctx); err != nil {
+			return err
+		}
+	}
 	if !b.million {
 		return nil
 	}
@@ -179,19 +186,23 @@ func (b *bench) round(ctx context.Context, database string, records int, latency
 
 // program measures one program and returns a digest of what it left behind.
 func (b *bench) program(ctx context.Context, key rowKey, resync bool) (digest string, err error) {
+	if resync {
+		return b.runCases(ctx, key, caseFirst, caseUnchanged, caseChanged)
+	}
+	return b.runCases(ctx, key, caseFirst)
+}
+
+func (b *bench) runCases(ctx context.Context, key rowKey, cases ...string) (digest string, err error) {
 	t, err := b.newTarget(ctx, key)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	b.source.changed.Store(false)
-	cases := []string{caseFirst}
-	if resync {
-		cases = append(cases, caseUnchanged, caseChanged)
-	}
 	for _, c := range cases {
 		key.Case = c
-		b.source.changed.Store(c == caseChanged)
+		if b.source != nil {
+			b.source.changed.Store(c == caseChanged)
+		}
 		s, err := b.measure(ctx, t, key)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", c, err)

@@ -39,6 +39,16 @@ type counts struct {
 	Seconds   float64 `json:"seconds"` // of the loop, without the start of the program
 }
 
+// reading is how the ideal reads one API: its pages, and the contacts in them.
+type reading struct {
+	fetch func(ctx context.Context, base string, pages chan<- []byte) error
+	page  func(body []byte, batch []contact) ([]contact, error)
+}
+
+func readREST() reading { return reading{fetchPages, (&decoder{}).page} }
+
+func readHubSpot() reading { return reading{fetchHubSpot, (&hubDecoder{}).page} }
+
 // fetchPages gets one page after the other and sends their bodies on. The
 // cursor is read from the tail of the page, so that the next request leaves
 // before this page is decoded.
@@ -47,7 +57,7 @@ func fetchPages(ctx context.Context, base string, pages chan<- []byte) error {
 	client := &http.Client{Timeout: time.Minute}
 	cursor := ""
 	for {
-		body, err := fetch(ctx, client, base+"/contacts?cursor="+cursor)
+		body, err := fetch(ctx, client, base+"/contacts?cursor="+cursor, http.Header{})
 		if err != nil {
 			return err
 		}
@@ -68,11 +78,12 @@ func fetchPages(ctx context.Context, base string, pages chan<- []byte) error {
 	}
 }
 
-func fetch(ctx context.Context, client *http.Client, url string) ([]byte, error) {
+func fetch(ctx context.Context, client *http.Client, url string, header http.Header) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
+	req.Header = header
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -87,9 +98,8 @@ func fetch(ctx context.Context, client *http.Client, url string) ([]byte, error)
 }
 
 // batches decodes pages and cuts them into batches.
-func batches(ctx context.Context, pages <-chan []byte, out chan<- []contact) error {
+func (r reading) batches(ctx context.Context, pages <-chan []byte, out chan<- []contact) error {
 	defer close(out)
-	var d decoder
 	batch := make([]contact, 0, batchSize)
 	send := func() error {
 		select {
@@ -102,7 +112,7 @@ func batches(ctx context.Context, pages <-chan []byte, out chan<- []contact) err
 	}
 	for body := range pages {
 		var err error
-		if batch, err = d.page(body, batch); err != nil {
+		if batch, err = r.page(body, batch); err != nil {
 			return err
 		}
 		if len(batch) >= batchSize {
@@ -126,6 +136,11 @@ type decoder struct {
 }
 
 func (d *decoder) page(body []byte, batch []contact) ([]contact, error) {
+	return d.list(body, `"items"`, batch, d.contact)
+}
+
+// list decodes the member called name of a page, a list of contacts.
+func (d *decoder) list(body []byte, name string, batch []contact, one func(*contact) error) ([]contact, error) {
 	d.in.Reset(body)
 	if d.dec == nil {
 		d.dec = jsontext.NewDecoder(&d.in, jsontext.AllowDuplicateNames(true))
@@ -133,34 +148,41 @@ func (d *decoder) page(body []byte, batch []contact) ([]contact, error) {
 		d.dec.Reset(&d.in, jsontext.AllowDuplicateNames(true))
 	}
 	d.text = string(body)
-	if _, err := d.dec.ReadToken(); err != nil { // {
-		return nil, err
-	}
-	for d.dec.PeekKind() != '}' {
-		name, err := d.dec.ReadValue()
-		if err != nil {
-			return nil, err
+	err := d.object(func(member []byte) (err error) {
+		if string(member) != name {
+			return d.dec.SkipValue()
 		}
-		if string(name) != `"items"` {
-			if err := d.dec.SkipValue(); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if batch, err = d.items(batch); err != nil {
-			return nil, err
-		}
-	}
-	return batch, nil
+		batch, err = d.items(batch, one)
+		return err
+	})
+	return batch, err
 }
 
-func (d *decoder) items(batch []contact) ([]contact, error) {
+// object calls fn for each member, which must read its value.
+func (d *decoder) object(fn func(name []byte) error) error {
+	if _, err := d.dec.ReadToken(); err != nil { // {
+		return err
+	}
+	for d.dec.PeekKind() == '"' {
+		name, err := d.dec.ReadValue()
+		if err == nil {
+			err = fn(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.dec.ReadToken() // }
+	return err
+}
+
+func (d *decoder) items(batch []contact, one func(*contact) error) ([]contact, error) {
 	if _, err := d.dec.ReadToken(); err != nil { // [
 		return nil, err
 	}
 	for d.dec.PeekKind() == '{' {
 		batch = append(batch, contact{})
-		if err := d.contact(&batch[len(batch)-1]); err != nil {
+		if err := one(&batch[len(batch)-1]); err != nil {
 			return nil, err
 		}
 	}
@@ -169,25 +191,14 @@ func (d *decoder) items(batch []contact) ([]contact, error) {
 }
 
 func (d *decoder) contact(c *contact) error {
-	if _, err := d.dec.ReadToken(); err != nil { // {
-		return err
-	}
-	for d.dec.PeekKind() == '"' {
-		name, err := d.dec.ReadValue()
-		if err != nil {
-			return err
-		}
+	err := d.object(func(name []byte) (err error) {
 		into := c.field(name)
 		if into == nil {
-			err = d.dec.SkipValue()
-		} else {
-			*into, err = d.value()
+			return d.dec.SkipValue()
 		}
-		if err != nil {
-			return err
-		}
-	}
-	_, err := d.dec.ReadToken() // }
+		*into, err = d.value()
+		return err
+	})
 	c.hash = c.digest()
 	return err
 }

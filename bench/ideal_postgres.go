@@ -41,7 +41,7 @@ type idealPostgres struct {
 	counts  counts
 }
 
-func runIdealPostgres(ctx context.Context, url, source string, writers int, resync bool) (counts, error) {
+func runIdealPostgres(ctx context.Context, url string, r reading, source string, writers int, resync bool) (counts, error) {
 	db, err := sql.Open("postgres", url)
 	if err != nil {
 		return counts{}, err
@@ -51,8 +51,8 @@ func runIdealPostgres(ctx context.Context, url, source string, writers int, resy
 	start := time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	pages, work := make(chan []byte, 4), make(chan []contact)
-	g.Go(func() error { return fetchPages(ctx, source, pages) })
-	g.Go(func() error { return batches(ctx, pages, work) })
+	g.Go(func() error { return r.fetch(ctx, source, pages) })
+	g.Go(func() error { return r.batches(ctx, pages, work) })
 	for range writers {
 		g.Go(func() error { return p.writer(ctx, work) })
 	}

@@ -27,7 +27,7 @@ type idealSQLite struct {
 	linkIDs int64
 }
 
-func runIdealSQLite(ctx context.Context, file, source string, resync bool) (counts, error) {
+func runIdealSQLite(ctx context.Context, file string, r reading, source string, resync bool) (counts, error) {
 	db, err := sql.Open("sqlite", "file:"+file+sqliteOptions)
 	if err != nil {
 		return counts{}, err
@@ -45,8 +45,8 @@ func runIdealSQLite(ctx context.Context, file, source string, resync bool) (coun
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	pages, work := make(chan []byte, 4), make(chan []contact)
-	g.Go(func() error { return fetchPages(ctx, source, pages) })
-	g.Go(func() error { return batches(ctx, pages, work) })
+	g.Go(func() error { return r.fetch(ctx, source, pages) })
+	g.Go(func() error { return r.batches(ctx, pages, work) })
 	g.Go(func() error {
 		for batch := range work {
 			if err := l.write(ctx, batch); err != nil {

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net/http/httptest"
 	"strconv"
 	"testing"
+
+	"github.com/tandem-sync/tandem/emulate/hubspot"
 )
 
 // The yardstick is worth something only if it does the job: every contact of
@@ -21,9 +24,9 @@ func TestIdealReadsWhatTheSourceHolds(t *testing.T) {
 		}
 	})
 	pages, work := make(chan []byte, 4), make(chan []contact, n/batchSize+1)
-	failed := make(chan error, 1)
-	go func() { failed <- fetchPages(context.Background(), s.url, pages) }()
-	if err := batches(t.Context(), pages, work); err != nil {
+	failed, r := make(chan error, 1), readREST()
+	go func() { failed <- r.fetch(context.Background(), s.url, pages) }()
+	if err := r.batches(t.Context(), pages, work); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-failed; err != nil {
@@ -78,5 +81,45 @@ func TestEscapedForCOPY(t *testing.T) {
 	t.Parallel()
 	if got, want := string(appendEscaped(nil, "a\\b\tc\nd\re")), `a\\b\tc\nd\re`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// The same for HubSpot: ids as the account gives them, values as they are there.
+func TestIdealReadsWhatHubSpotHolds(t *testing.T) {
+	t.Parallel()
+	const n = batchSize + 150
+	p := hubspot.New(hubspot.Config{Limits: hubspot.Unlimited})
+	ids := make([]string, n)
+	for i := range n {
+		ids[i] = p.Create(hubContact(i))
+	}
+	srv := httptest.NewServer(p)
+	t.Cleanup(srv.Close)
+	pages, work := make(chan []byte, 4), make(chan []contact, n/batchSize+1)
+	failed, r := make(chan error, 1), readHubSpot()
+	go func() { failed <- r.fetch(context.Background(), srv.URL, pages) }()
+	if err := r.batches(t.Context(), pages, work); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for batch := range work {
+		for _, got := range batch {
+			values := []string{got.email, got.first, got.last, got.phone, got.company, got.score, got.active, got.birthday}
+			for k, name := range hubProperties {
+				if want := hubContact(i)[name]; values[k] != want {
+					t.Fatalf("contact %d: %s is %q, want %q", i, name, values[k], want)
+				}
+			}
+			if got.id != ids[i] || got.hash == 0 {
+				t.Fatalf("contact %d: id %s, hash %d, want id %s", i, got.id, got.hash, ids[i])
+			}
+			i++
+		}
+	}
+	if i != n {
+		t.Fatalf("%d contacts, want %d", i, n)
 	}
 }

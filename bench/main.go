@@ -2,10 +2,12 @@
 // job and nothing else: contacts of a paged REST API into a table, with the
 // identity row beside each.
 //
+// The same is measured with contacts of an emulated HubSpot account.
+//
 // Tandem and the loops run as processes of their own, in turn, several rounds;
 // what counts is the median of the ratios inside the rounds, since the absolute
-// figures of a shared machine move by a factor of two. The source is served by
-// this process, PostgreSQL is private. It prints a table and writes
+// figures of a shared machine move by a factor of two. The REST source
+// is served by this process, the account by one of its own, PostgreSQL is private. It prints a table and writes
 // bench/out/bench.json.
 package main
 
@@ -33,6 +35,9 @@ type options struct {
 	tandem        string
 	idealOnly     bool
 	explain       time.Duration
+	hubspot       bool
+	hubContacts   int
+	hubRounds     int
 	out           string
 }
 
@@ -40,9 +45,15 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == "ideal" {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "ideal":
 		err = runIdeal(ctx, os.Args[2:])
-	} else {
+	case len(os.Args) > 1 && os.Args[1] == "emulate":
+		f := flag.NewFlagSet("emulate", flag.ExitOnError)
+		contacts := f.Int("contacts", 50_000, "contacts of the account")
+		_ = f.Parse(os.Args[2:]) // exits by itself
+		err = runEmulator(ctx, *contacts)
+	default:
 		err = runBench(ctx, os.Args[1:])
 	}
 	if err != nil {
@@ -59,14 +70,19 @@ func runIdeal(ctx context.Context, args []string) error {
 	sqlite := f.String("sqlite", "", "database `file`")
 	source := f.String("source", "", "`URL` of the source")
 	writers := f.Int("writers", 2, "`connections` that write")
+	fromHubSpot := f.Bool("hubspot", false, "the source is an emulated HubSpot account")
 	resync := f.Bool("resync", false, "compare with the links and write what changed")
 	_ = f.Parse(args) // exits by itself
 	var c counts
 	var err error
+	r := readREST()
+	if *fromHubSpot {
+		r = readHubSpot()
+	}
 	if *postgres != "" {
-		c, err = runIdealPostgres(ctx, *postgres, *source, *writers, *resync)
+		c, err = runIdealPostgres(ctx, *postgres, r, *source, *writers, *resync)
 	} else {
-		c, err = runIdealSQLite(ctx, *sqlite, *source, *resync)
+		c, err = runIdealSQLite(ctx, *sqlite, r, *source, *resync)
 	}
 	if err != nil {
 		return err
@@ -86,6 +102,9 @@ func runBench(ctx context.Context, args []string) (err error) {
 	f.StringVar(&o.tandem, "tandem", "", "`program` to measure; built when not given")
 	f.BoolVar(&o.idealOnly, "ideal-only", false, "measure the hand-written loops alone")
 	f.DurationVar(&o.explain, "explain", 0, "keep PostgreSQL's plans of statements that take longer in postgres.log of the folder")
+	f.BoolVar(&o.hubspot, "hubspot", true, "also read an emulated HubSpot account into PostgreSQL")
+	f.IntVar(&o.hubContacts, "hubspot-records", 50_000, "contacts of that account")
+	f.IntVar(&o.hubRounds, "hubspot-rounds", 3, "rounds with that account")
 	f.StringVar(&o.out, "out", filepath.Join("bench", "out"), "`folder` for bench.json")
 	_ = f.Parse(args) // exits by itself
 

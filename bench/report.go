@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ func spreadOf(values []float64) spread {
 // row is one line of bench.json.
 type row struct {
 	Database  string  `json:"database"`
+	Source    string  `json:"source"` // rest or hubspot
 	LatencyMS float64 `json:"latency_ms_per_page"`
 	Records   int     `json:"records"`
 	Case      string  `json:"case"`
@@ -78,7 +80,7 @@ func (b *bench) rows() []row {
 			return v
 		}
 		r := row{
-			Database: key.Database, LatencyMS: float64(key.Latency) / float64(time.Millisecond), Records: key.Records,
+			Database: key.Database, Source: cmp.Or(key.Source, "rest"), LatencyMS: float64(key.Latency) / float64(time.Millisecond), Records: key.Records,
 			Case: key.Case, Program: key.Program, Rounds: len(samples),
 			Rate:      spreadOf(pick(func(s sample) float64 { return s.Rate })),
 			WallRate:  spreadOf(pick(func(s sample) float64 { return s.WallRate })),
@@ -126,11 +128,11 @@ func printTable(rows []row) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	var last rowKey
 	for _, r := range rows {
-		group := rowKey{Database: r.Database, Latency: time.Duration(r.LatencyMS * float64(time.Millisecond)), Records: r.Records}
+		group := rowKey{Database: r.Database, Source: r.Source, Latency: time.Duration(r.LatencyMS * float64(time.Millisecond)), Records: r.Records}
 		if group != last {
 			last = group
 			_ = w.Flush()
-			fmt.Printf("\n%s, %d contacts, %g ms a page\n", r.Database, r.Records, r.LatencyMS)
+			fmt.Printf("\n%s from %s, %d contacts, %g ms a page\n", r.Database, r.Source, r.Records, r.LatencyMS)
 			fmt.Fprintln(w, "case\tprogram\trecords/s (min..max)\tto ideal's first sync\tto ideal here\tof the floor\tCPU µs/record own+PG\tpeak RSS\tnew row versions")
 		}
 		fmt.Fprintf(w, "%s\t%s\t%.0f (%.0f..%.0f)\t%s\t%s\t%s\t%.1f + %.1f\t%.0f MiB\t%s\n",

@@ -104,7 +104,10 @@ func (b *bench) setUpTandem(ctx context.Context, t *target, key rowKey) error {
 		return err
 	}
 	t.env = []string{"TANDEM_LISTEN=127.0.0.1:" + port, "PATH=" + os.Getenv("PATH"), "HOME=" + t.dir, "TMPDIR=" + t.dir, "TANDEM_SECRET_KEY=" + base64.StdEncoding.EncodeToString(secret)}
-	file := fmt.Sprintf(channelFile, url, b.source.url)
+	file := fmt.Sprintf(channelFile, url, b.sourceURL(key))
+	if key.Source == sourceHubSpot {
+		file = fmt.Sprintf(hubChannelFile, url, b.sourceURL(key))
+	}
 	if err := os.WriteFile(filepath.Join(t.dir, "tandem.yaml"), []byte(file), 0o600); err != nil {
 		return err
 	}
@@ -115,6 +118,14 @@ func (b *bench) setUpTandem(ctx context.Context, t *target, key rowKey) error {
 		}
 	}
 	return nil
+}
+
+// sourceURL is where the records come from.
+func (b *bench) sourceURL(key rowKey) string {
+	if key.Source == sourceHubSpot {
+		return b.emulator.url
+	}
+	return b.source.url
 }
 
 func freePort(ctx context.Context) (string, error) {
@@ -184,7 +195,10 @@ func (b *bench) command(ctx context.Context, t *target, key rowKey) *exec.Cmd {
 		}
 		return b.tandemCommand(ctx, t, args...)
 	}
-	args := []string{"ideal", "-source", b.source.url, "-" + key.Database, t.url}
+	args := []string{"ideal", "-source", b.sourceURL(key), "-" + key.Database, t.url}
+	if key.Source == sourceHubSpot {
+		args = append(args, "-hubspot")
+	}
 	if key.Program == programIdeal1 {
 		args = append(args, "-writers", "1")
 	}
