@@ -116,7 +116,7 @@ func TestActions(t *testing.T) {
 	if to := w.goes("/channels/shop/sync", url.Values{"mode": {"full"}, "connector": {"contacts"}, "dry_run": {"1"}}); to != "/runs/7" {
 		t.Errorf("sync leads to %q", to)
 	}
-	contains(t, "the new run", w.get("/runs/7"), "dry run", "full", "manual")
+	contains(t, "the new run", w.get("/runs/7"), "dry run", "full", "a person")
 	if to := w.goes("/channels/crm/sync", url.Values{"connector": {""}}); to != "/runs/8" {
 		t.Errorf("sync of all connectors leads to %q", to)
 	}

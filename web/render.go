@@ -151,6 +151,8 @@ var functions = template.FuncMap{
 	"took":    took,
 	"pretty":  pretty,
 	"words":   func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
+	"reason":  reason,
+	"asker":   asker,
 	"active":  func(s store.Status) bool { return !s.Ended() },
 	"percent": percent,
 	"list":    func(s ...string) []string { return s },
@@ -225,6 +227,8 @@ func took(r api.Run, now time.Time) string {
 	}
 	if d := end.Sub(*r.StartedAt); d < 10*time.Second {
 		return fmt.Sprintf("%.1f s", d.Seconds())
+	} else if d < time.Minute {
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	} else if d < time.Hour {
 		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
 	} else {
@@ -239,11 +243,38 @@ func percent(p api.Progress) int64 {
 	return min(100, p.Done*100 / *p.Total)
 }
 
+// reason writes why a run waits: its word in plain letters, and the detail.
+func reason(s string) string {
+	word, detail, found := strings.Cut(s, ": ")
+	if word = strings.ReplaceAll(word, "_", " "); found {
+		word += ": " + detail
+	}
+	return visible(word)
+}
+
+// asker says who or what asked for a run.
+func asker(t store.Trigger) string {
+	switch t {
+	case store.TriggerManual:
+		return "a person"
+	case store.TriggerSchedule:
+		return "the schedule"
+	case store.TriggerAPI:
+		return "the API"
+	default:
+		return "a " + string(t)
+	}
+}
+
+// unescape takes back what JSON in Go escapes for the sake of HTML, which the
+// templates do themselves.
+var unescape = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
+
 // pretty indents JSON; what is none is shown as it is.
 func pretty(raw json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Indent(&b, raw, "", "  ") != nil {
 		return visible(string(raw))
 	}
-	return visible(b.String())
+	return visible(unescape.Replace(b.String()))
 }
