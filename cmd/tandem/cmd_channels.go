@@ -118,7 +118,7 @@ func (a *app) showChannel(c api.ChannelDetail) error {
 
 func channelsTest(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "test NAME", Short: "Try a channel's remote step by step: name, TLS, sign-in, one record", Args: cobra.ExactArgs(1),
+		Use: "test NAME", Short: "Try a channel's remote step by step: name, TLS, sign-in, one record, clock, quota", Args: cobra.ExactArgs(1),
 		Example: "  tandem channels test crm",
 		RunE: run(func(ctx context.Context, args []string) error {
 			return a.with(ctx, probing, func(s *session) error {
@@ -146,6 +146,8 @@ func (a *app) showTest(r api.TestResult) error {
 		mark := "ok  "
 		if !s.OK {
 			mark = "FAIL"
+		} else if s.Warn {
+			mark = "WARN"
 		}
 		line := mark + " " + s.Stage
 		if s.Message != "" {
@@ -154,7 +156,7 @@ func (a *app) showTest(r api.TestResult) error {
 		if err := a.println(printable(line)); err != nil {
 			return err
 		}
-		if s.Hint != "" && !s.OK {
+		if s.Hint != "" && (s.Warn || !s.OK) {
 			if err := a.println("     " + printable(s.Hint)); err != nil {
 				return err
 			}
