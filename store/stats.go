@@ -62,7 +62,9 @@ func (tx *Tx) Stats(ctx context.Context) (Stats, error) {
 	if s.Parked, err = collect(ctx, tx, func(row scanner) (c ParkedCount, err error) {
 		err = row.Scan(&c.Channel, &c.Kind, &c.Open)
 		return c, err
-	}, "SELECT channel, kind, count(*) FROM tandem_parked WHERE resolved = '' GROUP BY channel, kind ORDER BY channel, kind"); err != nil {
+	}, `SELECT coalesce(c.name, p.channel), p.kind, p.n FROM
+		(SELECT channel_id, channel, kind, count(*) AS n FROM tandem_parked WHERE resolved = '' GROUP BY channel_id, channel, kind) p
+		LEFT JOIN tandem_channel c ON c.id = p.channel_id ORDER BY 1, 2`); err != nil {
 		return s, fmt.Errorf("stats of parked items: %w", err)
 	}
 	if err := tx.row(ctx, "SELECT count(*) FROM tandem_breaker WHERE state = 'open'").Scan(&s.BreakersOpen); err != nil {

@@ -101,8 +101,16 @@ func (d *database) Collect(ch chan<- prometheus.Metric) {
 
 func (d *database) collectParked(list []store.ParkedCount, gauge func(*prometheus.Desc, float64, ...string)) {
 	if d.channels {
+		type series struct {
+			channel string
+			kind    store.ParkedKind
+		}
+		sums := map[series]int64{} // a message may name a channel that is there, too
 		for _, p := range list {
-			gauge(d.parked, float64(p.Open), p.Channel, string(p.Kind))
+			sums[series{p.Channel, p.Kind}] += p.Open
+		}
+		for s, n := range sums {
+			gauge(d.parked, float64(n), s.channel, string(s.kind))
 		}
 		return
 	}

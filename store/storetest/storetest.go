@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(testing.TB) *store.DB) {
 		{"TokenExpiry", testTokenExpiry},
 		{"TokenOneTaker", testTokenOneTaker},
 		{"Breaker", testBreaker},
+		{"Stats", testStats},
 		{"WaitingTurns", testWaitingTurns},
 		{"WaitingSlices", testWaitingSlices},
 		{"WaitingPast", testWaitingPast},
