@@ -25,19 +25,28 @@ type Breaker struct {
 	Reason string     `json:"reason"` // what opened it; "" closed
 }
 
+// breakerNews is how long after its time an opened breaker is still worth telling:
+// the process it was in may be gone, and others begin with a closed one.
+const breakerNews = 2 * time.Minute
+
 // Breaker reads the breaker of a channel; one that never opened is closed. An
-// open one whose time has passed reads as half open.
+// open one whose time has passed reads as half open, and after two minutes in
+// which nobody made the probe as closed.
 func (tx *Tx) Breaker(ctx context.Context, channelID int64) (Breaker, error) {
 	var b Breaker
 	var since, until nullTime
-	var due bool
-	err := tx.row(ctx, "SELECT state, since, until, reason, coalesce(until <= @now, false) FROM tandem_breaker WHERE channel_id = ?", channelID).
-		Scan(&b.State, &since, &until, &b.Reason, &due)
+	var due, old bool
+	err := tx.row(ctx, `SELECT state, since, until, reason, coalesce(until <= @now, false), coalesce(until <= @in(?), false)
+		FROM tandem_breaker WHERE channel_id = ?`, -breakerNews.Microseconds(), channelID).
+		Scan(&b.State, &since, &until, &b.Reason, &due, &old)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Breaker{State: BreakerClosed}, nil
 	}
 	b.Since, b.Until = since.t, until.t
-	if b.State == BreakerOpen && due {
+	switch {
+	case old:
+		b.State, b.Until, b.Reason = BreakerClosed, nil, ""
+	case b.State == BreakerOpen && due:
 		b.State = BreakerHalfOpen
 	}
 	return b, err

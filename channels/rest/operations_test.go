@@ -231,3 +231,18 @@ func TestOperationsSettings(t *testing.T) {
 		}
 	}
 }
+
+func TestPingWithoutConnectors(t *testing.T) {
+	t.Parallel()
+	for status, code := range map[int]string{200: "", 404: "", 405: "", 401: fault.CodeAuth, 403: fault.CodeAuth} {
+		srv := tt.New(t, nil)
+		srv.Handle("/", tt.Status(status))
+		ch, ok := operator(t, srv.URL, operations).(channels.Channel)
+		if !ok {
+			t.Fatal("no channel")
+		}
+		if err := ch.Ping(t.Context()); fault.CodeOf(err) != code {
+			t.Errorf("%d: %v, want %q", status, err, code)
+		}
+	}
+}

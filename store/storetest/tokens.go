@@ -168,6 +168,17 @@ func testBreaker(t *testing.T, db *store.DB) {
 	set(time.Millisecond, "503")
 	time.Sleep(20 * time.Millisecond)
 	equal(t, "its time has passed", state().State, store.BreakerHalfOpen)
+	hourAgo := "UPDATE tandem_breaker SET until = until - 3600000000"
+	if db.Dialect() == store.Postgres {
+		hourAgo = "UPDATE tandem_breaker SET until = until - interval '1 hour'"
+	}
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, hourAgo)
+		return err
+	})
+	if b := state(); b.State != store.BreakerClosed || b.Until != nil || b.Reason != "" {
+		t.Fatalf("long ago: %+v", b)
+	}
 	set(0, "")
 	if b := state(); b.State != store.BreakerClosed || b.Until != nil || b.Reason != "" {
 		t.Fatalf("%+v", b)
