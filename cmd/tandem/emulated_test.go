@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"io"
 	"net/http"
 	"strings"
@@ -34,4 +35,25 @@ func hubspotCall(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s %s is not answered", args[0], args[1])
+}
+
+// sqlCommand DATABASE STATEMENT [WANT]: carries the statement out as any other
+// program would; with WANT it gives that one value.
+func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: sql DATABASE STATEMENT [WANT]")
+	}
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?_pragma=busy_timeout(5000)")
+	ts.Check(err)
+	defer db.Close() //nolint:errcheck // of a test
+	if len(args) == 2 {
+		_, err := db.Exec(args[1]) //nolint:noctx // of a test
+		ts.Check(err)
+		return
+	}
+	var got string
+	ts.Check(db.QueryRow(args[1]).Scan(&got)) //nolint:noctx // of a test
+	if got != args[2] {
+		ts.Fatalf("%s gives %q, want %q", args[1], got, args[2])
+	}
 }

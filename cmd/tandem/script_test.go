@@ -58,7 +58,7 @@ func params(dir string) testscript.Params {
 			"exits": exits, "json": jsonCommand, "lines": lines, "mode": mode, "sleep": sleep,
 			"edit": edit, "slow": slow, "await": await, "ready": ready, "hold": hold, "terminate": terminate,
 			"waitruns": waitRuns, "waitrows": waitRows, "idle": idle, "finished": finished,
-			"hubspot": hubspotCall,
+			"hubspot": hubspotCall, "sql": sqlCommand,
 		},
 	}
 }
