@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/config"
@@ -149,8 +151,13 @@ func (p *planner) entity(ctx context.Context, e *config.Entity) error {
 	if item.Fields, err = config.DiffEntity(old, e); err != nil {
 		return err
 	}
-	if _, item.SQL, err = entities.Missing(ctx, p.tx, entitySpec(e)); err != nil {
+	missing, sql, err := entities.Missing(ctx, p.tx, entitySpec(e))
+	if err != nil {
 		return p.problem(fmt.Errorf("entity %s: %w", e.Name, err))
+	}
+	item.SQL = sql
+	if declares := func(c config.FieldChange) bool { return strings.HasPrefix(c.Field, "create") }; !missing && slices.ContainsFunc(item.Fields, declares) {
+		item.Why = "the table is there already, and its columns stay as they are"
 	}
 	if len(item.Fields) > 0 || item.SQL != "" {
 		p.out = append(p.out, item)

@@ -166,6 +166,9 @@ func planText(p workers.Planned) string {
 		b.WriteString(": " + leavings(p))
 	}
 	b.WriteString("\n")
+	if p.Why != "" && p.Action != workers.PlanRemove {
+		b.WriteString("    note: " + printable(p.Why) + "\n")
+	}
 	if p.SQL != "" {
 		b.WriteString("    runs: " + printable(p.SQL) + "\n")
 	}
