@@ -10,7 +10,6 @@ import (
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/redact"
 	"github.com/tandem-sync/tandem/store"
-	"github.com/tandem-sync/tandem/store/seal"
 	"github.com/tandem-sync/tandem/transport"
 )
 
@@ -145,25 +144,4 @@ func noteBreaker(cfg *Config, id int64, channel string) func(context.Context, tr
 			cfg.Logger.Info("the state of a breaker was not noted", zap.String("channel", channel), zap.Error(err))
 		}
 	}
-}
-
-// ResealTokens seals every stored token anew under the ring's first key, in the
-// caller's transaction, and gives how many there were. A token that no key of the
-// ring opens is an error.
-func ResealTokens(ctx context.Context, tx *store.Tx, ring *seal.Keyring) (int, error) {
-	list, err := tx.TokenSeals(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, t := range list {
-		name := SecretName(t.Channel, tokenField)
-		plain, err := ring.Open(t.Sealed, name)
-		if err != nil {
-			return 0, fault.Wrap(fault.Permanent, fault.CodeConfig, "access token of channel "+t.Channel, err)
-		}
-		if _, err := tx.ResealToken(ctx, t.ChannelID, t.Sealed, ring.Seal(plain, name)); err != nil {
-			return 0, err
-		}
-	}
-	return len(list), nil
 }

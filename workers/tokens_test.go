@@ -11,7 +11,6 @@ import (
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
-	"github.com/tandem-sync/tandem/store/seal"
 	"github.com/tandem-sync/tandem/transport"
 	"github.com/tandem-sync/tandem/transport/transporttest"
 )
@@ -190,42 +189,6 @@ func TestOperationsOfAChannel(t *testing.T) {
 		})
 		if _, err := Call(s.t.Context(), cfg, "crm", "ping", nil); fault.CodeOf(err) != fault.CodeConflict {
 			s.t.Error(err)
-		}
-	})
-}
-
-func TestTokensMoveToAnotherKey(t *testing.T) {
-	t.Parallel()
-	onEachSite(t, func(s *site) {
-		o := transporttest.NewOAuth(s.t)
-		s.apply(oauthFile(o, o.Refresh))
-		if _, err := Call(s.t.Context(), s.config(s.db, "before"), "crm", "ping", nil); err != nil {
-			s.t.Fatal(err)
-		}
-		old, next := s.keys, seal.NewKey()
-		sealed := s.token().Sealed
-		stranger, err := seal.New(next)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.write(func(ctx context.Context, tx *store.Tx) error {
-			if n, err := ResealTokens(ctx, tx, stranger); fault.CodeOf(err) != fault.CodeConfig || n != 0 {
-				s.t.Errorf("a ring that opens nothing: %d %v", n, err)
-			}
-			n, err := ResealTokens(ctx, tx, old)
-			if n != 1 {
-				s.t.Errorf("%d tokens", n)
-			}
-			return err
-		})
-		if now := s.token(); now.Sealed == sealed || now.Version != 1 {
-			s.t.Errorf("%+v", now)
-		}
-		if _, err := Call(s.t.Context(), s.config(s.db, "after"), "crm", "ping", nil); err != nil {
-			s.t.Fatal(err)
-		}
-		if asked, _, _ := o.Counts(); asked != 1 {
-			s.t.Errorf("%d renewals: the token was not found again", asked)
 		}
 	})
 }
