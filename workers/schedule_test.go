@@ -186,9 +186,9 @@ func TestTickOf(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
-	for failures, want := range []time.Duration{5, 5, 10, 20, 40, 80, 160, 320, 360, 360} {
-		if got := store.ScheduleBackoff(failures); got != want*time.Minute {
-			t.Errorf("after %d failures: %v, want %v", failures, got, want*time.Minute)
+	for failures, want := range []float64{5, 5, 10, 20, 40, 80, 160, 320, 360, 360} {
+		if got := store.ScheduleBackoff(failures).Minutes(); got != want {
+			t.Errorf("after %d failures: %v minutes, want %v", failures, got, want)
 		}
 	}
 	if got := store.ScheduleBackoff(1 << 40); got != 6*time.Hour {

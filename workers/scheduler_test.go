@@ -3,11 +3,13 @@ package workers
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/internal/clock"
 	"github.com/tandem-sync/tandem/messages"
 	"github.com/tandem-sync/tandem/store"
 )
@@ -15,39 +17,61 @@ import (
 // none is a broker that nobody asks for anything.
 type none struct{ messages.Broker }
 
-// timetable is a database with channels, and schedulers at work on it, in fake
-// time.
-type timetable struct {
-	t    *testing.T
-	db   *store.DB
-	ids  map[string]int64
-	stop []func()
+// hands is a clock that stands still until it is moved.
+type hands struct {
+	clock.System
+	now time.Time
 }
 
-// inBubble runs a test on SQLite in fake time, which begins at midnight.
-func inBubble(t *testing.T, test func(tt *timetable)) {
+func (h *hands) Now() time.Time { return h.now }
+
+// timetable is a database with channels, and schedulers that look at it
+// whenever something is due.
+type timetable struct {
+	t          *testing.T
+	db         *store.DB
+	clock      *hands
+	ids        map[string]int64
+	schedulers []*Fleet
+}
+
+func newTimetable(t *testing.T, schedulers int) *timetable {
 	t.Helper()
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + dir + "/t.db"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Migrate(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		tt := &timetable{t: t, db: db, ids: map[string]int64{}}
-		test(tt)
-		tt.rest()
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	tt := &timetable{t: t, ids: map[string]int64{}, clock: &hands{now: clockAt("2026-11-24T00:00:00Z")}}
+	db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + t.TempDir() + "/t.db", Clock: tt.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tt.db = db
+	tt.restart(schedulers)
+	return tt
+}
+
+// restart has new schedulers take over.
+func (tt *timetable) restart(n int) {
+	tt.t.Helper()
+	tt.schedulers = nil
+	for i := range n {
+		tt.schedulers = append(tt.schedulers, newScheduler(tt.t, tt.db, fmt.Sprint("s", i)))
+	}
+}
+
+func newScheduler(t *testing.T, db *store.DB, owner string) *Fleet {
+	t.Helper()
+	f, err := NewFleet(Config{DB: db, Broker: none{}, Registry: &channels.Registry{}, Owner: owner, Roles: Roles{Scheduler: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func (tt *timetable) write(fn func(ctx context.Context, tx *store.Tx) error) {
 	tt.t.Helper()
-	if err := tt.db.Write(context.Background(), "test", fn); err != nil {
+	if err := tt.db.Write(tt.t.Context(), "test", fn); err != nil {
 		tt.t.Fatal(err)
 	}
 }
@@ -61,33 +85,6 @@ func (tt *timetable) put(name, schedule string) {
 		tt.ids[name] = id
 		return err
 	})
-}
-
-// schedulers starts n of them.
-func (tt *timetable) schedulers(n int) {
-	for i := range n {
-		f, err := NewFleet(Config{DB: tt.db, Broker: none{}, Registry: &channels.Registry{}, Owner: fmt.Sprint("s", i), Roles: Roles{Scheduler: true}})
-		if err != nil {
-			tt.t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			if err := f.Run(ctx); err != nil {
-				tt.t.Errorf("fleet: %v", err)
-			}
-		}()
-		tt.stop = append(tt.stop, func() { cancel(); <-done })
-	}
-}
-
-// rest ends all schedulers.
-func (tt *timetable) rest() {
-	for _, stop := range tt.stop {
-		stop()
-	}
-	tt.stop = nil
 }
 
 // starts gives when the channel's runs were planned.
@@ -108,21 +105,65 @@ func (tt *timetable) starts(name string) []string {
 	return out
 }
 
-// pass lets d go by; every run that is planned meanwhile ends so at once.
+// pass lets d go by. Every run that is planned meanwhile ends so, three seconds
+// after it was planned; with no end it stays planned.
 func (tt *timetable) pass(d time.Duration, end store.Status) {
 	tt.t.Helper()
-	for until := time.Now().Add(d); time.Now().Before(until); {
-		time.Sleep(min(10*time.Second, time.Until(until)))
-		tt.write(func(ctx context.Context, tx *store.Tx) error {
-			runs, err := tx.Runs(ctx, store.RunFilter{Status: []store.Status{store.StatusPlanned}, Limit: 1000})
-			for _, r := range runs {
-				if err == nil {
-					_, err = tx.FinishRun(ctx, r.ID, end, nil)
+	until := tt.clock.now.Add(d)
+	for {
+		for _, f := range tt.schedulers {
+			for again := true; again; {
+				wait, err := f.scheduleOnce(tt.t.Context())
+				if err != nil {
+					tt.t.Fatal(err)
 				}
+				again = wait == 0
 			}
-			return err
-		})
+		}
+		tt.end(end)
+		if next := tt.next(); next != nil && next.Before(until) {
+			if next.After(tt.clock.now) {
+				tt.clock.now = *next
+			}
+			continue
+		}
+		if until.After(tt.clock.now) {
+			tt.clock.now = until
+		}
+		return
 	}
+}
+
+func (tt *timetable) next() (next *time.Time) {
+	tt.t.Helper()
+	err := tt.db.Read(tt.t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+		next, _, err = tx.NextTick(ctx)
+		return err
+	})
+	if err != nil {
+		tt.t.Fatal(err)
+	}
+	return next
+}
+
+func (tt *timetable) end(status store.Status) {
+	tt.t.Helper()
+	if status == "" {
+		return
+	}
+	tt.write(func(ctx context.Context, tx *store.Tx) error {
+		runs, err := tx.Runs(ctx, store.RunFilter{Status: []store.Status{store.StatusPlanned}, Limit: 1000})
+		if err != nil || len(runs) == 0 {
+			return err
+		}
+		tt.clock.now = tt.clock.now.Add(3 * time.Second)
+		for _, r := range runs {
+			if _, err := tx.FinishRun(ctx, r.ID, status, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (tt *timetable) want(name string, times ...string) {
@@ -132,113 +173,143 @@ func (tt *timetable) want(name string, times ...string) {
 	}
 }
 
-func TestSchedulersOnTime(t *testing.T) {
+func TestOnTime(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(tt *timetable) {
-		tt.schedulers(3)
-		time.Sleep(100 * time.Millisecond)
-		tt.put("exact", "*/15 * * * *")
-		tt.put("off", "off")
-		tt.put("often", "@every 10m")
-		tt.put("shop", "")
-		tt.pass(time.Hour+30*time.Second, store.StatusFinished)
-		// All but off start when they are created, a second later at most.
-		tt.want("exact", "00:00:01", "00:15:00", "00:30:00", "00:45:00", "01:00:00")
-		tt.want("off")
-		if n := len(tt.starts("often")); n < 7 || n > 8 {
-			tt.t.Errorf("every ten minutes: %v", tt.starts("often"))
-		}
-		shop := tt.starts("shop")
-		if len(shop) < 13 || len(shop) > 14 || shop[2][3:] == "05:00" {
-			tt.t.Errorf("every five minutes, by an offset of its own: %v", shop)
-		}
-	})
+	tt := newTimetable(t, 3)
+	tt.put("exact", "*/15 * * * *")
+	tt.put("off", "off")
+	tt.put("often", "@every 10m")
+	tt.put("shop", "")
+	tt.pass(time.Hour+30*time.Second, store.StatusFinished)
+	// All but off start when they are created.
+	tt.want("exact", "00:00:00", "00:15:00", "00:30:00", "00:45:00", "01:00:00")
+	tt.want("off")
+	if n := len(tt.starts("often")); n < 7 || n > 8 {
+		t.Errorf("every ten minutes: %v", tt.starts("often"))
+	}
+	shop := tt.starts("shop")
+	if len(shop) < 13 || len(shop) > 14 || shop[2][3:] == "05:00" {
+		t.Errorf("every five minutes, by an offset of its own: %v", shop)
+	}
 }
 
 func TestMissedTicksBecomeOne(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(tt *timetable) {
-		tt.put("crm", "@hourly")
-		tt.schedulers(1)
-		tt.pass(90*time.Minute, store.StatusFinished)
-		tt.want("crm", "00:00:00", "01:00:00")
-		tt.rest()
-		time.Sleep(8 * time.Hour)
-		for range 3 { // and restarts repeat nothing
-			tt.schedulers(2)
-			tt.pass(time.Minute, store.StatusFinished)
-			tt.rest()
-		}
-		tt.want("crm", "00:00:00", "01:00:00", "09:30:00")
-		tt.schedulers(1)
-		tt.pass(time.Hour, store.StatusFinished)
-		tt.want("crm", "00:00:00", "01:00:00", "09:30:00", "10:00:00")
-	})
+	tt := newTimetable(t, 1)
+	tt.put("crm", "@hourly")
+	tt.pass(90*time.Minute, store.StatusFinished)
+	tt.want("crm", "00:00:00", "01:00:00")
+	tt.clock.now = tt.clock.now.Add(8 * time.Hour) // nobody is there
+	for range 3 {                                  // and restarts repeat nothing
+		tt.restart(2)
+		tt.pass(time.Minute, store.StatusFinished)
+	}
+	tt.want("crm", "00:00:00", "01:00:00", "09:30:00")
+	tt.pass(time.Hour, store.StatusFinished)
+	tt.want("crm", "00:00:00", "01:00:00", "09:30:00", "10:00:00")
 }
 
 func TestTicksJoinTheRunThatWaits(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(tt *timetable) {
-		tt.put("crm", "*/5 * * * *")
-		tt.schedulers(2)
-		time.Sleep(time.Hour)
-		tt.want("crm", "00:00:00")
-		var requests int
-		tt.write(func(ctx context.Context, tx *store.Tx) error {
-			return tx.GetContext(ctx, &requests, "SELECT count(*) FROM tandem_request")
-		})
-		if requests != 13 && requests != 12 {
-			tt.t.Errorf("%d requests", requests)
-		}
+	tt := newTimetable(t, 2)
+	tt.put("crm", "*/5 * * * *")
+	tt.pass(59*time.Minute, "")
+	tt.want("crm", "00:00:00")
+	var requests int
+	tt.write(func(ctx context.Context, tx *store.Tx) error {
+		return tx.GetContext(ctx, &requests, "SELECT count(*) FROM tandem_request")
 	})
+	if requests != 12 {
+		t.Errorf("%d requests, want 12", requests)
+	}
 }
 
 func TestFailuresPutRunsOff(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(tt *timetable) {
-		tt.put("crm", "*/5 * * * *")
-		tt.schedulers(1)
-		time.Sleep(3 * time.Second) // so that runs fail a little after they began
-		tt.pass(6*time.Hour, store.StatusFailed)
-		// 5, 10, 20, 40, 80 and 160 minutes, up to the next tick.
-		tt.want("crm", "00:00:00", "00:10:00", "00:25:00", "00:50:00", "01:35:00", "03:00:00", "05:45:00")
-		ask := func() {
-			tt.write(func(ctx context.Context, tx *store.Tx) error {
-				_, _, _, err := tx.AddRequest(ctx, store.Request{ChannelID: tt.ids["crm"], Trigger: store.TriggerManual}, true)
-				return err
-			})
-		}
-		ask()
-		tt.pass(9*time.Minute, store.StatusFinished)
-		got := tt.starts("crm")
-		if tail := fmt.Sprint(got[len(got)-2:]); tail != "[06:00:03 06:05:00]" {
-			tt.t.Errorf("after a person asked it started at %v", got)
-		}
+	tt := newTimetable(t, 2)
+	tt.put("crm", "*/5 * * * *")
+	tt.pass(26*time.Hour, store.StatusFailed)
+	// 5, 10, 20, 40, 80, 160, 320 and then 360 minutes, up to the next tick.
+	tt.want("crm", "00:00:00", "00:10:00", "00:25:00", "00:50:00", "01:35:00", "03:00:00", "05:45:00", "11:10:00", "17:15:00", "23:20:00")
+	tt.write(func(ctx context.Context, tx *store.Tx) error {
+		_, _, _, err := tx.AddRequest(ctx, store.Request{ChannelID: tt.ids["crm"], Trigger: store.TriggerManual}, true)
+		return err
 	})
+	tt.pass(9*time.Minute, store.StatusFinished)
+	got := tt.starts("crm")
+	if tail := fmt.Sprint(got[len(got)-2:]); tail != "[02:00:00 02:05:00]" {
+		t.Errorf("after a person asked it started at %v", got)
+	}
 }
 
 func TestEnabledStartsAtOnce(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(tt *timetable) {
-		enable := func(on bool) {
-			tt.write(func(ctx context.Context, tx *store.Tx) error { return tx.SetChannelEnabled(ctx, tt.ids["crm"], on) })
+	tt := newTimetable(t, 2)
+	enable := func(on bool) {
+		tt.write(func(ctx context.Context, tx *store.Tx) error { return tx.SetChannelEnabled(ctx, tt.ids["crm"], on) })
+	}
+	tt.put("crm", "@daily")
+	tt.pass(time.Hour, store.StatusFinished)
+	enable(false)
+	tt.pass(24*time.Hour, store.StatusFinished)
+	enable(true)
+	tt.pass(time.Minute, store.StatusFinished)
+	tt.put("crm", "@hourly") // other settings are no reason to start
+	tt.pass(30*time.Minute, store.StatusFinished)
+	tt.want("crm", "00:00:00", "01:00:00")
+	tt.pass(time.Hour, store.StatusFinished)
+	tt.want("crm", "00:00:00", "01:00:00", "02:00:00")
+}
+
+// TestClockJumps sets the database's clock ten years on and back again.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
+	tt := newTimetable(t, 2)
+	tt.put("crm", "*/5 * * * *")
+	tt.pass(6*time.Minute, store.StatusFinished)
+	right := tt.clock.now
+	tt.clock.now = right.AddDate(10, 0, 0)
+	tt.pass(time.Minute, store.StatusFailed)
+	tt.want("crm", "00:00:00", "00:05:00", "00:06:00")
+	tt.clock.now = right
+	tt.schedulers[0].repairSchedules(t.Context())
+	tt.pass(10*time.Minute, store.StatusFinished)
+	tt.want("crm", "00:00:00", "00:05:00", "00:06:00", "00:10:00", "00:15:00")
+}
+
+// TestSchedulerLoop lets three schedulers run in fake time: nothing is late and
+// they end when they are told to.
+func TestSchedulerLoop(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + dir + "/t.db"})
+		if err != nil {
+			t.Fatal(err)
 		}
-		tt.put("crm", "20 */2 * * *")
-		tt.schedulers(1)
-		tt.pass(time.Hour/6, store.StatusFinished)
-		enable(false)
-		tt.pass(50*time.Minute, store.StatusFinished)
-		enable(true)
-		tt.pass(time.Minute, store.StatusFinished)
-		tt.put("crm", "@hourly") // other settings are no reason to start
-		tt.pass(10*time.Minute, store.StatusFinished)
-		got := tt.starts("crm")
-		if len(got) != 2 || got[0] != "00:00:00" || got[1][:7] != "01:00:0" {
-			tt.t.Errorf("started at %v", got)
+		if err := db.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
 		}
-		tt.pass(time.Hour, store.StatusFinished)
-		if got = tt.starts("crm"); len(got) != 3 || got[2] != "02:00:00" {
-			tt.t.Errorf("started at %v", got)
+		ctx, stop := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		for n := range 3 {
+			f := newScheduler(t, db, fmt.Sprint("s", n))
+			wg.Go(func() { f.schedule(ctx) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		tt := &timetable{t: t, db: db, ids: map[string]int64{}}
+		tt.put("crm", "* * * * *")
+		for range 3 {
+			time.Sleep(55 * time.Second)
+			tt.clock = &hands{now: time.Now()}
+			tt.end(store.StatusFinished)
+		}
+		time.Sleep(20 * time.Second)
+		tt.want("crm", "00:00:01", "00:01:00", "00:02:00", "00:03:00")
+		stop()
+		wg.Wait()
+		if err := db.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
