@@ -92,14 +92,14 @@ func (e *exporter) service(root *yamlNode, f *File) {
 		{"database", f.Database, DefaultDatabase}, {"broker", f.Broker, DefaultBroker},
 	} {
 		if holdsPassword(a.text) {
-			e.vars = append(e.vars, Variable{Variables()[a.key], a.key})
+			e.own(root, a.key, a.text)
 			continue
 		}
 		root.putText(a.key, a.text, a.missing)
 	}
 	root.putText("listen", f.Listen, DefaultListen)
 	if f.SecretKey != "" {
-		e.vars = append(e.vars, Variable{Variables()["secret_key"], "secret_key"})
+		e.own(root, "secret_key", f.SecretKey)
 	}
 	if len(f.Network.Allow) > 0 || f.Network.AllowPlaintext {
 		n := &yamlNode{kind: object}
@@ -122,6 +122,15 @@ func (e *exporter) service(root *yamlNode, f *File) {
 		n.put("lease", yamlText(short(w.Lease)))
 		root.put("workers", n)
 	}
+}
+
+// own writes a key as a reference to its own variable: without the variable the
+// file must be refused, and not mean another database.
+func (e *exporter) own(root *yamlNode, key, text string) {
+	name := Variables()[key]
+	e.env[name] = text
+	e.vars = append(e.vars, Variable{name, key})
+	root.put(key, yamlRaw(`"${`+name+`}"`))
 }
 
 // holdsPassword reports whether the address of a service may hold one.

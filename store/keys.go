@@ -66,6 +66,28 @@ func (db *DB) readKeys(ctx context.Context, ring *seal.Keyring) (known int, fits
 	return known, fits, noted, nil
 }
 
+// FitKey is CheckKey for a process that may know the database before or after a
+// rotation: it gives the ring with that of its keys first which the database
+// knows, so that nothing more is sealed with a key that is done with.
+func (db *DB) FitKey(ctx context.Context, ring *seal.Keyring) (*seal.Keyring, error) {
+	var notes []KeyNote
+	err := db.Read(ctx, func(ctx context.Context, tx *Tx) (err error) {
+		notes, err = tx.KeyNotes(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(notes, func(n KeyNote) bool { return n.KeyID == ring.KeyID() }) {
+		for _, n := range notes {
+			if ring.Has(n.KeyID) {
+				ring = ring.Prefer(n.KeyID)
+			}
+		}
+	}
+	return ring, db.CheckKey(ctx, ring)
+}
+
 // KeyNote says since when a key is known to this database.
 type KeyNote struct {
 	KeyID     string

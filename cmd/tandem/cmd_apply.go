@@ -104,7 +104,7 @@ func (e *engine) current(ctx context.Context) error {
 	if err := e.db.CheckSchema(ctx); err != nil {
 		return err
 	}
-	return e.db.CheckKey(ctx, e.keys)
+	return e.fitKey(ctx)
 }
 
 // printApplied prints a line for every entity and channel of the file.

@@ -81,6 +81,16 @@ Backups of the database need the key of their time.`,
 	}
 }
 
+// fitKey checks that the database's key is one of this process's, and seals with
+// it from now on.
+func (e *engine) fitKey(ctx context.Context) error {
+	keys, err := e.db.FitKey(ctx, e.keys)
+	if err == nil {
+		e.keys = keys
+	}
+	return err
+}
+
 // rotate seals with the new key. A new key for the key file is on disk before
 // anything is sealed with it and takes the old one's place afterwards: whenever
 // this is interrupted, one of the two files has the key that opens everything.
@@ -101,7 +111,7 @@ func (a *app) rotate(ctx context.Context, e *engine) error {
 	}
 	if !begun {
 		// Before a new key is made: the old one must be right.
-		if err := e.db.CheckKey(ctx, e.keys); err != nil {
+		if err := e.fitKey(ctx); err != nil {
 			return err
 		}
 	}
@@ -111,7 +121,7 @@ func (a *app) rotate(ctx context.Context, e *engine) error {
 	}
 	ring := next.With(e.keys)
 	if begun {
-		if err := e.db.CheckKey(ctx, ring); err != nil {
+		if _, err := e.db.FitKey(ctx, ring); err != nil {
 			return err
 		}
 	}

@@ -60,9 +60,11 @@ type looker struct {
 // temporary folder stands in.
 func (a *app) look(ctx context.Context, file *config.File, fn func(looker) error) error {
 	return a.lookAtTables(ctx, file, func(l looker) error {
-		if err := a.lookable(ctx, file, l); err != nil {
+		keys, err := a.lookable(ctx, file, l)
+		if err != nil {
 			return err
 		}
+		l.keys = keys
 		return fn(l)
 	})
 }
@@ -70,7 +72,7 @@ func (a *app) look(ctx context.Context, file *config.File, fn func(looker) error
 // lookAtTables is look for who is interested in the user's tables only: it takes
 // any schema and key.
 func (a *app) lookAtTables(ctx context.Context, file *config.File, fn func(looker) error) (err error) {
-	cfg := store.Config{URL: file.Database, ReadOnly: true, Logger: a.log}
+	cfg := store.Config{URL: file.Database, ReadOnly: true, AllowPlaintext: file.Network.AllowPlaintext, Logger: a.log}
 	path, sqlite := sqlitePath(file.Database)
 	if sqlite {
 		if _, serr := os.Stat(path); errors.Is(serr, fs.ErrNotExist) {
@@ -98,9 +100,10 @@ func (a *app) lookAtTables(ctx context.Context, file *config.File, fn func(looke
 	return fn(l)
 }
 
-// lookable refuses a database that this binary or key does not fit. One process
+// lookable refuses a database that this binary or key does not fit, and gives the
+// keys that do. One process
 // alone migrates before it applies, so that an old schema is no obstacle there.
-func (a *app) lookable(ctx context.Context, file *config.File, l looker) error {
+func (a *app) lookable(ctx context.Context, file *config.File, l looker) (*seal.Keyring, error) {
 	err := l.db.CheckSchema(ctx)
 	if fault.CodeOf(err) == fault.CodeSchemaOld && isEmbedded(file) {
 		if !l.empty {
@@ -109,9 +112,9 @@ func (a *app) lookable(ctx context.Context, file *config.File, l looker) error {
 		err = nil
 	}
 	if err != nil || l.empty {
-		return err
+		return l.keys, err
 	}
-	return l.db.CheckKey(ctx, l.keys)
+	return l.db.FitKey(ctx, l.keys)
 }
 
 // existingKeys is keyring without making a key file. Where there is none, a key

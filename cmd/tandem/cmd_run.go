@@ -120,7 +120,7 @@ func (a *app) ready(ctx context.Context, e *engine, single bool) error {
 		if err := e.db.CheckSchema(ctx); err != nil {
 			return err
 		}
-		if err := e.db.CheckKey(ctx, e.keys); err != nil {
+		if err := e.fitKey(ctx); err != nil {
 			return err
 		}
 		return e.dial(ctx)

@@ -84,7 +84,7 @@ func (e *engine) migrate(ctx context.Context) error {
 	if err := e.db.Migrate(ctx); err != nil {
 		return err
 	}
-	return e.db.CheckKey(ctx, e.keys)
+	return e.fitKey(ctx)
 }
 
 // apply checks the file and stores what it says.

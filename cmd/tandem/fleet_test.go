@@ -29,8 +29,10 @@ func TestFleetScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		database := testenv.Postgres(t)
+		env.Setenv("DATABASE_URL", database)
 		own := strings.Replace(string(text), "database: sqlite:tandem.db",
-			fmt.Sprintf("database: %q\nsecret_key: ${TANDEM_SECRET_KEY}", testenv.Postgres(t)), 1)
+			fmt.Sprintf("database: %q\nsecret_key: ${TANDEM_SECRET_KEY}", database), 1)
 		own = strings.Replace(own, "id: integer primary key", "id: bigint generated always as identity primary key", 1)
 		env.Setenv("TANDEM_SECRET_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 		env.Setenv("TANDEM_BROKER", testenv.RabbitMQ(t))

@@ -17,6 +17,15 @@ func (k *Keyring) With(older *Keyring) *Keyring {
 	return both
 }
 
+// Prefer gives a ring that seals with another of its keys; a key it lacks is left
+// alone.
+func (k *Keyring) Prefer(keyID string) *Keyring {
+	if !k.Has(keyID) {
+		return k
+	}
+	return &Keyring{primary: keyID, keys: k.keys}
+}
+
 // KeyOf gives the id of the key that a sealed text was sealed with; "" when the
 // text is not sealed.
 func KeyOf(sealed string) string {

@@ -20,6 +20,12 @@ func TestWith(t *testing.T) {
 	if two.Has(one.KeyID()) || one.Has(two.KeyID()) {
 		t.Fatal("the rings themselves changed")
 	}
+	if back := both.Prefer(one.KeyID()); back.KeyID() != one.KeyID() || !back.Has(two.KeyID()) || both.KeyID() != two.KeyID() {
+		t.Fatal("another of its keys first")
+	}
+	if one.Prefer(two.KeyID()).KeyID() != one.KeyID() {
+		t.Fatal("a key that it lacks")
+	}
 	if seal.KeyOf(sealed) != one.KeyID() || seal.KeyOf("plain") != "" || seal.KeyOf("") != "" {
 		t.Fatal("key of a sealed text")
 	}

@@ -105,6 +105,18 @@ func testReplaceKeys(t *testing.T, db *store.DB) {
 		return nil
 	})
 	wantCode(t, "the old key", db.CheckKey(t.Context(), ring(one)), fault.CodeConfig)
+	fit, err := db.FitKey(t.Context(), ring(one, two))
+	if err != nil || fit.KeyID() != ring(two).KeyID() || !fit.Has(ring(one).KeyID()) {
+		t.Fatalf("a process with both keys: %v", err)
+	}
+	if _, err = db.FitKey(t.Context(), ring(one)); err == nil {
+		t.Fatal("the old key fits")
+	}
+	read(t, db, func(ctx context.Context, tx *store.Tx) error {
+		notes, err := tx.KeyNotes(ctx)
+		equal(t, "keys that are known still", len(notes), 1)
+		return err
+	})
 	wantCode(t, "holding the old key", hold(ring(one)), fault.CodeConfig)
 	if err := db.CheckKey(t.Context(), ring(two)); err != nil {
 		t.Fatal(err)
