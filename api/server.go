@@ -142,6 +142,7 @@ func (s *Server) routes(mux *http.ServeMux) {
 	s.revisionRoutes(h)
 	s.runRoutes(h)
 	s.parkedRoutes(h)
+	describe(h.OpenAPI())
 }
 
 // fail logs what an answer must not tell and makes the answer.
