@@ -53,6 +53,9 @@ type Config struct {
 	// Clock is the time source of a SQLite store and of waits between repeats;
 	// nil is the machine's. PostgreSQL uses its own clock.
 	Clock clock.Clock
+	// AllowPlaintext permits a PostgreSQL that is not on this machine without
+	// sslmode=verify-full.
+	AllowPlaintext bool
 	// MaxConns bounds the connections to PostgreSQL; 0 is 16.
 	MaxConns int
 	// Logger gets what an operator should know; nil is silent.
@@ -90,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		err = db.openSQLite(ctx, strings.TrimPrefix(cfg.URL, "sqlite:"))
 	case strings.HasPrefix(cfg.URL, "postgres://"), strings.HasPrefix(cfg.URL, "postgresql://"):
 		db.dialect = Postgres
-		err = db.openPostgres(ctx, cfg.URL, cfg.MaxConns)
+		err = db.openPostgres(ctx, cfg)
 	default:
 		err = fault.New(fault.Permanent, fault.CodeConfig, "open database", "the address is neither sqlite:PATH nor postgres://…").
 			WithHint("write `database: sqlite:tandem.db` or `database: postgres://user:password@host:5432/name`")

@@ -39,18 +39,23 @@ var sessionSettings = map[string]string{
 	"random_page_cost": "1.1",
 }
 
-func (db *DB) openPostgres(ctx context.Context, address string, maxConns int) error {
+func (db *DB) openPostgres(ctx context.Context, opts Config) error {
 	const op = "open database"
-	u, err := url.Parse(address)
+	u, err := url.Parse(opts.URL)
 	if err != nil || u.Host == "" && u.Query().Get("host") == "" {
 		// The parse error would show the address with its password.
 		return fault.New(fault.Permanent, fault.CodeConfig, op, "the PostgreSQL address cannot be read").
 			WithHint("write postgres://user:password@host:5432/name; escape special letters of the password as %XX")
 	}
-	cfg, err := pq.NewConfig(address)
+	cfg, err := pq.NewConfig(opts.URL)
 	if err != nil {
 		return fault.New(fault.Permanent, fault.CodeConfig, op, "the PostgreSQL address has a wrong option: %s", redact(err, u)).
 			WithHint("see the connection options of lib/pq")
+	}
+	if !opts.AllowPlaintext {
+		if err := checkTLS(op, cfg); err != nil {
+			return err
+		}
 	}
 	if cfg.Runtime == nil {
 		cfg.Runtime = map[string]string{}
@@ -68,6 +73,7 @@ func (db *DB) openPostgres(ctx context.Context, address string, maxConns int) er
 	if err != nil {
 		return fault.New(fault.Permanent, fault.CodeConfig, op, "the PostgreSQL address has a wrong option: %s", redact(err, u))
 	}
+	maxConns := opts.MaxConns
 	if maxConns <= 0 {
 		maxConns = defaultConns
 	}

@@ -55,7 +55,7 @@ func openEngine(ctx context.Context, log *zap.Logger, file *config.File, lock *s
 	e := &engine{log: log, file: file, lock: lock, roles: allRoles()}
 	var err error
 	if e.keys, err = keyring(file); err == nil {
-		e.db, err = store.Open(ctx, store.Config{URL: file.Database, Logger: log})
+		e.db, err = store.Open(ctx, store.Config{URL: file.Database, AllowPlaintext: file.Network.AllowPlaintext, Logger: log})
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.Close())

@@ -47,7 +47,7 @@ func checkTables(ctx context.Context, file *config.File) (config.Problems, error
 			return missingTables(file), nil
 		}
 	}
-	db, err := store.Open(ctx, store.Config{URL: file.Database, ReadOnly: true})
+	db, err := store.Open(ctx, store.Config{URL: file.Database, ReadOnly: true, AllowPlaintext: file.Network.AllowPlaintext})
 	if err != nil {
 		return nil, err
 	}

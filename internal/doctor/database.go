@@ -38,7 +38,9 @@ func (d *doctor) openDatabase(ctx context.Context) *store.DB {
 	}
 	ctx, cancel := context.WithTimeout(ctx, databaseFor)
 	defer cancel()
-	db, err := store.Open(ctx, store.Config{URL: d.cfg.File.Database, ReadOnly: sqlite, MaxConns: 4})
+	db, err := store.Open(ctx, store.Config{
+		URL: d.cfg.File.Database, ReadOnly: sqlite, MaxConns: 4, AllowPlaintext: d.cfg.File.Network.AllowPlaintext,
+	})
 	if err != nil {
 		d.say(failed(AreaDatabase, "", "reachable", err))
 		return nil
