@@ -22,7 +22,7 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 	w := newWorld(t, "")
 	contains(t, "overview", w.get("/"), "Overview", "crm", "7,500 of 12,000 (62 %)", "Waits for a person", "Ended lately")
 	contains(t, "channels", w.get("/channels"), `href="/channels/shop"`, `action="/channels/crm/sync"`)
-	contains(t, "channel", w.get("/channels/crm"), "contacts", "(secret)", "https://crm.example.com", `action="/channels/crm/test"`)
+	contains(t, "channel", w.get("/channels/crm"), "contacts", "Schedule:", "The circuit breaker is open", "five failures in a row: &lt;script&gt;", "(secret)", "https://crm.example.com", `action="/channels/crm/test"`)
 	contains(t, "run under way", w.get("/runs/3"), "<progress", `action="/runs/3/cancel"`, "7,500")
 	contains(t, "failed run", w.get("/runs/2"), "renew the token", "Sync again")
 	contains(t, "parked", w.get("/parked"), "bad value", "mass delete")

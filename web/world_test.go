@@ -108,6 +108,9 @@ func (w *world) fill() {
 			}
 			if name == "crm" {
 				w.crm = id
+				if err := tx.SetBreaker(ctx, id, time.Minute, "five failures in a row: "+evil); err != nil {
+					return err
+				}
 			}
 			if err := w.history(ctx, tx, id, cons); err != nil {
 				return err

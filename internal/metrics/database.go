@@ -31,7 +31,9 @@ func (m *Metrics) FromDatabase(ask Source, clk clock.Clock) {
 	if m.channels {
 		labels = append(labels, "channel")
 	}
-	desc := func(name, help string, labels ...string) *prometheus.Desc { return prometheus.NewDesc(name, help, labels, nil) }
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
 	m.reg.MustRegister(&database{
 		ask: ask, clock: clk, channels: m.channels,
 		up:      desc("tandem_database_up", "1 when the database answered for the values taken from it, else 0."),
