@@ -128,11 +128,11 @@ func (tx *Tx) OpenOrSkipped(ctx context.Context, connectorID int64) (open, skipp
 func (tx *Tx) SkippedPrints(ctx context.Context, connectorID int64, remoteIDs []string) (map[string][]string, error) {
 	out := map[string][]string{}
 	err := tx.each(ctx, func(row scanner) error {
-		var id, print string
-		if err := row.Scan(&id, &print); err != nil {
+		var id, mark string
+		if err := row.Scan(&id, &mark); err != nil {
 			return err
 		}
-		out[id] = append(out[id], print)
+		out[id] = append(out[id], mark)
 		return nil
 	}, `SELECT remote_id, print FROM tandem_parked WHERE connector_id = ? AND resolved = 'skipped' AND print <> '' AND remote_id @any(?)`,
 		connectorID, tx.texts(remoteIDs))

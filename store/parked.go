@@ -99,7 +99,7 @@ func (tx *Tx) ParkedByID(ctx context.Context, id int64) (Parked, error) {
 // ParkedFilter says which parked items to list. The zero value lists the
 // newest hundred, resolved ones included.
 type ParkedFilter struct {
-	ChannelID int64      // 0: all
+	ChannelID int64      // with messages that name the channel; 0: all
 	Connector string     // by name, of whatever channel; "": all
 	Kind      ParkedKind // "": all
 	Reason    string     // "": all
@@ -120,7 +120,10 @@ func (f ParkedFilter) where(tx *Tx) (string, []any) {
 			args = append(args, arg)
 		}
 	}
-	and(f.ChannelID != 0, "p.channel_id = ?", f.ChannelID)
+	if f.ChannelID != 0 {
+		q += " AND (p.channel_id = ? OR p.channel_id = 0 AND p.channel = (SELECT n.name FROM tandem_channel n WHERE n.id = ?))"
+		args = append(args, f.ChannelID, f.ChannelID)
+	}
 	and(f.Connector != "", "coalesce(k.name, p.connector) = ?", f.Connector)
 	and(f.Kind != "", "p.kind = ?", f.Kind)
 	and(f.Reason != "", "p.reason = ?", f.Reason)

@@ -188,9 +188,10 @@ func TestParkedMessageGoesOutAgain(t *testing.T) {
 			s.t.Fatalf("%+v %v", r, err)
 		}
 		f.Kick()
-		for end := time.Now().Add(30 * time.Second); len(s.runs()) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		}
 		runs := s.runs()
+		for end := time.Now().Add(30 * time.Second); len(runs) == 0 && time.Now().Before(end); runs = s.runs() {
+			time.Sleep(20 * time.Millisecond)
+		}
 		if len(runs) != 1 || runs[0].Trigger != store.TriggerMessage {
 			s.t.Fatalf("%+v", runs)
 		}

@@ -52,11 +52,12 @@ func (d *doctor) database(ctx context.Context, db *store.DB) {
 	ctx, cancel := context.WithTimeout(ctx, databaseFor)
 	defer cancel()
 	f, err := db.Examine(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		d.say(failed(AreaDatabase, "", "version", err))
-	} else if db.Dialect() == store.SQLite {
+	case db.Dialect() == store.SQLite:
 		d.sqlite(f)
-	} else {
+	default:
 		d.postgres(f)
 	}
 	if err := db.CheckSchema(ctx); err != nil {

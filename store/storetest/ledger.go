@@ -79,18 +79,20 @@ func testParkedFilters(t *testing.T, db *store.DB) {
 		store.Parked{Kind: store.ParkedDuplicate, ChannelID: h.channel, ConnectorID: h.contacts, RemoteID: "r2", Reason: "duplicate_identity", RunID: 4},
 		store.Parked{Kind: store.ParkedRecord, ChannelID: h.channel, ConnectorID: h.companies, RemoteID: "r1", Reason: "bad_value", RunID: 4},
 		store.Parked{Kind: store.ParkedMessage, Channel: "nobody", Reason: "malformed", Payload: json.RawMessage(`{"v":9}`)},
-		store.Parked{Kind: store.ParkedMassDelete, ChannelID: h.channel, ConnectorID: h.contacts, Reason: "mass_delete", RunID: 4})
+		store.Parked{Kind: store.ParkedMassDelete, ChannelID: h.channel, ConnectorID: h.contacts, Reason: "mass_delete", RunID: 4},
+		store.Parked{Kind: store.ParkedMessage, Channel: "crm", Reason: "unknown_connector", Payload: json.RawMessage(`{"v":1}`)})
 	read(t, db, func(ctx context.Context, tx *store.Tx) error {
 		for _, c := range []struct {
 			f    store.ParkedFilter
 			want []int
 		}{
-			{store.ParkedFilter{Open: true}, []int{0, 1, 2, 3, 4}},
+			{store.ParkedFilter{Open: true}, []int{0, 1, 2, 3, 4, 5}},
+			{store.ParkedFilter{ChannelID: h.channel}, []int{0, 1, 2, 4, 5}},
 			{store.ParkedFilter{Connector: "contacts"}, []int{0, 1, 4}},
 			{store.ParkedFilter{Connector: "contacts", NotKind: store.ParkedMassDelete}, []int{0, 1}},
 			{store.ParkedFilter{Reason: "bad_value", Kind: store.ParkedRecord}, []int{0, 2}},
 			{store.ParkedFilter{ChannelID: h.channel, RunID: 4}, []int{1, 2, 4}},
-			{store.ParkedFilter{Since: time.Now().Add(-time.Hour), Kind: store.ParkedMessage}, []int{3}},
+			{store.ParkedFilter{Since: time.Now().Add(-time.Hour), Kind: store.ParkedMessage}, []int{3, 5}},
 			{store.ParkedFilter{Since: time.Now().Add(time.Hour)}, nil},
 		} {
 			list, err := tx.ParkedHeads(ctx, c.f)
@@ -123,8 +125,8 @@ func payloadOf(p store.Parked) string {
 
 func testParkedSkips(t *testing.T, db *store.DB) {
 	h := newHouse(t, db)
-	item := func(remote, print string) store.Parked {
-		return store.Parked{Kind: store.ParkedRecord, ChannelID: h.channel, ConnectorID: h.contacts, RemoteID: remote, Print: print}
+	item := func(remote, mark string) store.Parked {
+		return store.Parked{Kind: store.ParkedRecord, ChannelID: h.channel, ConnectorID: h.contacts, RemoteID: remote, Print: mark}
 	}
 	items := parkAll(t, db, item("r1", "p1"), item("r2", "p2"), item("r3", ""), item("r4", "p4"))
 	ids := make([]int64, 3)

@@ -106,7 +106,8 @@ func (s *slice) bookParked(ctx context.Context, tx *store.Tx, p *plan) error {
 }
 
 // unseen asks, after a complete listing, for the parked records that it did not
-// name: those that are gone need nobody any more.
+// name: those that are gone need nobody any more. One that is still there stays
+// parked: the listing leaves it out, so it is none of ours to create.
 func (s *slice) unseen(ctx context.Context, getter channels.Getter) (bool, error) {
 	for after := int64(0); s.parked.Load(); {
 		var heads []store.ParkedHead
@@ -124,7 +125,7 @@ func (s *slice) unseen(ctx context.Context, getter channels.Getter) (bool, error
 		for i, h := range heads {
 			ids[i], after = h.RemoteID, h.ID
 		}
-		if err := s.read(ctx, getter, ids, s.pos, true); err != nil {
+		if err := s.readGone(ctx, getter, ids); err != nil {
 			return false, err
 		}
 		if s.expired() {
@@ -135,6 +136,23 @@ func (s *slice) unseen(ctx context.Context, getter channels.Getter) (bool, error
 	next.After = ""
 	next.Stage = stageGuard
 	return true, s.advance(ctx, next, nil)
+}
+
+// readGone asks for records by id and writes down which of them no longer exist.
+func (s *slice) readGone(ctx context.Context, getter channels.Getter, ids []string) error {
+	at := s.Clock.Now().UnixMilli()
+	recs, err := getter.Get(ctx, s.C.Manual.RemotePaths(), ids)
+	if err != nil {
+		return err
+	}
+	recs = slices.DeleteFunc(recs, func(r record.Record) bool { return !r.Deleted })
+	if len(recs) == 0 {
+		return nil
+	}
+	if err := s.pipe.submit(ctx, &batch{recs: recs, readAt: at, next: s.pos, absent: true}); err != nil {
+		return err
+	}
+	return s.pipe.flush(ctx)
 }
 
 // clean gives a text for people without the channel's credentials.

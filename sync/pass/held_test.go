@@ -2,6 +2,7 @@ package pass_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,15 @@ func TestParkedRecordThatIsGone(t *testing.T) {
 		equal(t, "counters", b.sync(full), store.Counters{Read: 4, Unchanged: 3, Parked: 1, Deleted: 1})
 		equal(t, "gone", b.items("bad")[0].Resolved, store.ResolvedGone)
 		equal(t, "the other one", b.items("worse")[0].Resolved, "")
+
+		// One that the listing only leaves out is neither gone nor created.
+		b.remote.tampered = func(p *channels.Page) {
+			p.Records = slices.DeleteFunc(p.Records, func(r record.Record) bool { return r.ID == "worse" })
+		}
+		b.remote.put("worse", "score", "6")
+		equal(t, "left out", b.sync(full), store.Counters{Read: 3, Unchanged: 3})
+		equal(t, "left out", b.items("worse")[0].Resolved, "")
+		b.remote.put("worse", "score", "6000")
 
 		// By a tombstone, and by name.
 		b.remote.tampered = func(p *channels.Page) {
