@@ -62,7 +62,7 @@ func onBoth(t *testing.T, fn func(w *planWorld)) {
 				}
 			})
 			w := &planWorld{T: t, db: db, keys: newRing(t)}
-			if err := db.Migrate(t.Context()); err == nil {
+			if err = db.Migrate(t.Context()); err == nil {
 				err = db.CheckKey(t.Context(), w.keys)
 			}
 			if err != nil {
@@ -208,7 +208,8 @@ func TestPlanSecrets(t *testing.T) {
 
 func TestPlanOthers(t *testing.T) {
 	onBoth(t, func(w *planWorld) {
-		w.apply(w.parse(planFile + strings.Replace(planFile[strings.Index(planFile, "  - name: crm"):], "name: crm", "name: old", 1)))
+		_, crm, _ := strings.Cut(planFile, "  - name: crm")
+		w.apply(w.parse(planFile + "  - name: old" + crm))
 		err := w.db.Write(w.Context(), "by hand", func(ctx context.Context, tx *store.Tx) error {
 			c, err := tx.ChannelByName(ctx, "crm")
 			if err != nil {
