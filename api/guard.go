@@ -41,7 +41,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusTooManyRequests, CodeTooMany, "too many requests from this address", "wait as long as Retry-After says")
 		return
 	}
-	if !sameOrigin(r) && !(g.pages && isVisit(r)) {
+	if !sameOrigin(r) && (!g.pages || !isVisit(r)) {
 		refuse(w, http.StatusForbidden, CodeForbidden, "the request comes from a page of another origin", "")
 		return
 	}

@@ -28,12 +28,12 @@ type browser struct {
 
 	mu       sync.Mutex
 	next     int
-	answers  map[int]chan reply
+	answers  map[int]chan message
 	loads    int      // pages that were loaded
 	problems []string // what the browser complained about
 }
 
-type reply struct {
+type message struct {
 	ID     int
 	Method string
 	Params json.RawMessage
@@ -56,11 +56,11 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	// Not t.TempDir: the browser's helpers may write a moment longer than it lives.
-	profile, err := os.MkdirTemp("", "tandem-browser-")
+	profile, err := os.MkdirTemp("", "tandem-browser-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{t: t, to: toW, done: make(chan struct{}), answers: map[int]chan reply{}}
+	b := &browser{t: t, to: toW, done: make(chan struct{}), answers: map[int]chan message{}}
 	b.cmd = exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
 	b.cmd.ExtraFiles = []*os.File{toR, fromW}
@@ -107,7 +107,7 @@ func (b *browser) listen(from io.Reader) {
 		if err != nil {
 			return
 		}
-		var m reply
+		var m message
 		if err := json.Unmarshal(bytes.TrimRight(line, "\x00"), &m); err != nil {
 			continue
 		}
@@ -142,7 +142,7 @@ func (b *browser) call(method string, params map[string]any, into any) {
 }
 
 func (b *browser) try(method string, params map[string]any, into any) error {
-	ch := make(chan reply, 1)
+	ch := make(chan message, 1)
 	b.mu.Lock()
 	b.next++
 	id := b.next

@@ -90,7 +90,7 @@ func (p *Pages) retry(r *http.Request) (answer, error) {
 	if err != nil || done.Run == nil {
 		return answer{goTo: itemPath(id)}, err
 	}
-	return answer{goTo: runPath(done.Run.ID)}, nil
+	return answer{goTo: runPath(done.ID)}, nil
 }
 
 func (p *Pages) skip(r *http.Request) (answer, error) {

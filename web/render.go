@@ -225,13 +225,14 @@ func took(r api.Run, now time.Time) string {
 	if r.FinishedAt != nil {
 		end = *r.FinishedAt
 	}
-	if d := end.Sub(*r.StartedAt); d < 10*time.Second {
+	switch d := end.Sub(*r.StartedAt); {
+	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
-	} else if d < time.Minute {
+	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
-	} else if d < time.Hour {
+	case d < time.Hour:
 		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
-	} else {
+	default:
 		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
 	}
 }

@@ -31,15 +31,15 @@ func TestSignIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, token)
 	res, body := w.do(http.MethodPost, "/login", url.Values{"token": {"wrong"}})
-	if res.StatusCode != http.StatusForbidden || len(res.Cookies()) > 0 {
-		t.Errorf("a wrong token: %d, cookies %v", res.StatusCode, res.Cookies())
+	if res.StatusCode != http.StatusForbidden || len(res.Cookies) > 0 {
+		t.Errorf("a wrong token: %d, cookies %v", res.StatusCode, res.Cookies)
 	}
 	contains(t, "a wrong token", body, "This is not the API token")
 	res, _ = w.do(http.MethodPost, "/login", url.Values{"token": {" " + token + "\n"}, "next": {"/runs?status=failed"}})
 	if to := res.Header.Get("Location"); to != "/runs?status=failed" {
 		t.Errorf("signed in, sent to %q", to)
 	}
-	c := res.Cookies()[0]
+	c := res.Cookies[0]
 	if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Secure || strings.Contains(c.Value, token) {
 		t.Errorf("cookie %+v", c)
 	}
@@ -50,7 +50,7 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("after signing out: %d", res.StatusCode)
 	}
 	res, _ = w.do(http.MethodPost, "/login", url.Values{"token": {token}}, func(r *http.Request) { r.Header.Set("X-Forwarded-Proto", "https") })
-	if !res.Cookies()[0].Secure {
+	if !res.Cookies[0].Secure {
 		t.Error("behind TLS the cookie may travel in the clear")
 	}
 }
@@ -71,14 +71,14 @@ func TestForgedSessions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, token)
 	res, _ := w.do(http.MethodPost, "/login", url.Values{"token": {token}})
-	good := res.Cookies()[0]
+	good := res.Cookies[0]
 	end, mac, _ := strings.Cut(good.Value, ".")
 	other := newWorld(t, "another-token")
 	theirs, _ := other.do(http.MethodPost, "/login", url.Values{"token": {"another-token"}})
 	w.http.Jar = nil
 	for what, value := range map[string]string{
 		"empty": "", "no mac": end, "longer life": "9" + end + "." + mac, "another mac": end + "." + strings.Repeat("0", len(mac)),
-		"the token": token, "of another token": theirs.Cookies()[0].Value,
+		"the token": token, "of another token": theirs.Cookies[0].Value,
 	} {
 		res, _ := w.do(http.MethodGet, "/runs", nil, func(r *http.Request) { r.AddCookie(&http.Cookie{Name: good.Name, Value: value}) })
 		if res.StatusCode != http.StatusSeeOther {
@@ -100,7 +100,7 @@ func TestOnceLink(t *testing.T) {
 	}
 	w.get("/runs")
 	w.goes("/logout", nil)
-	if res, body := w.do(http.MethodGet, link, nil); res.StatusCode != http.StatusForbidden || len(res.Cookies()) > 0 {
+	if res, body := w.do(http.MethodGet, link, nil); res.StatusCode != http.StatusForbidden || len(res.Cookies) > 0 {
 		t.Errorf("the link a second time: %d %s", res.StatusCode, body)
 	}
 	late := w.pages.OnceLink()

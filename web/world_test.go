@@ -180,8 +180,15 @@ func (w *world) write(fn func(context.Context, *store.Tx) error) {
 	}
 }
 
+// reply is an answer without its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	Cookies    []*http.Cookie
+}
+
 // do sends a request as a browser on the page itself would.
-func (w *world) do(method, path string, form url.Values, change ...func(*http.Request)) (*http.Response, string) {
+func (w *world) do(method, path string, form url.Values, change ...func(*http.Request)) (reply, string) {
 	w.tb.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, w.url+path, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -202,7 +209,7 @@ func (w *world) do(method, path string, form url.Values, change ...func(*http.Re
 	if err = errors.Join(err, res.Body.Close()); err != nil {
 		w.tb.Fatal(err)
 	}
-	return res, string(b)
+	return reply{res.StatusCode, res.Header, res.Cookies()}, string(b)
 }
 
 // get gives a page that must be there.

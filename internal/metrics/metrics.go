@@ -120,8 +120,13 @@ func (m *Metrics) Records(channel string, did store.Counters) {
 		name string
 		n    int64
 	}{
-		{"created", did.Created}, {"updated", did.Updated}, {"unchanged", did.Unchanged}, {"skipped", did.Skipped},
-		{"parked", did.Parked}, {"deleted", did.Deleted}, {"pushed", did.Pushed},
+		{"created", did.Created},
+		{"updated", did.Updated},
+		{"unchanged", did.Unchanged},
+		{"skipped", did.Skipped},
+		{"parked", did.Parked},
+		{"deleted", did.Deleted},
+		{"pushed", did.Pushed},
 	} {
 		m.records.WithLabelValues(m.values(channel, o.name)...).Add(float64(max(o.n, 0)))
 	}
