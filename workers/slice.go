@@ -21,6 +21,9 @@ const (
 	maxAttempts = 6
 	backoffBase = time.Second
 	backoffCap  = 5 * time.Minute
+	// roomPause is how long a slice waits, at most, for a full database to have
+	// room again; that is nothing the slice could do better, so no try is counted.
+	roomPause = 20 * time.Second
 	// lastWords is how long the end of a slice may take to be booked after the
 	// process was told to stop at once.
 	lastWords = 5 * time.Second
@@ -116,23 +119,26 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 	if ctx.Err() != nil { // told to stop at once
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		return errors.Join(ctx.Err(), p.end(c, sl, run, lease, store.SliceActive, nil, ""))
+		return errors.Join(ctx.Err(), p.end(c, sl, run, lease, store.SliceActive, 0, ""))
 	}
 	switch {
 	case err == nil && out.Done:
-		return p.end(ctx, sl, run, lease, store.SliceDone, nil, "")
+		return p.end(ctx, sl, run, lease, store.SliceDone, 0, "")
 	case err == nil:
-		return p.end(ctx, sl, run, lease, store.SliceActive, nil, "")
+		return p.end(ctx, sl, run, lease, store.SliceActive, 0, "")
 	case errors.Is(err, store.ErrFenced):
 		p.takenOver(sl, run)
 		return nil
 	case errors.Is(err, pass.ErrCancelled):
 		return p.giveUp(ctx, sl, run, lease, store.StatusCancelled, err)
+	case fault.CodeOf(err) == store.CodeDiskFull:
+		p.cfg.Logger.Warn("the database has no room; the slice waits for it", zap.Int64("run", run.ID), zap.String("connector", sl.Connector), zap.Error(err))
+		wait := jitter.Between(ctx, roomPause/2, roomPause)
+		return p.end(ctx, sl, run, lease, store.SliceActive, wait, store.WaitReason(store.CodeDiskFull, err.Error()))
 	}
 	switch fault.Of(err) {
 	case fault.RateLimited:
-		until := p.cfg.Clock.Now().Add(max(fault.RetryAfterOf(err), time.Second))
-		return p.end(ctx, sl, run, lease, store.SliceActive, &until, pauseReason(err))
+		return p.end(ctx, sl, run, lease, store.SliceActive, max(fault.RetryAfterOf(err), time.Second), pauseReason(err))
 	case fault.Permanent, fault.Stop, fault.Skip:
 		return p.giveUp(ctx, sl, run, lease, store.StatusFailed, runFailed(sl.Connector, err))
 	case fault.Retryable, fault.Unknown:
@@ -141,14 +147,21 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 }
 
 // end books a slice that did not fail. Done: its connector's successor starts,
-// or the run finishes. Active: it goes to the tail of the queue, or waits until
-// notBefore.
-func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, state store.SliceState, notBefore *time.Time, why string) error {
+// or the run finishes. Active: it goes to the tail of the queue, or waits first.
+func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, state store.SliceState, wait time.Duration, why string) error {
 	var ended *store.Run
 	err := p.cfg.DB.Write(ctx, "slice.end", func(ctx context.Context, tx *store.Tx) error {
 		ended = nil
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
 			return err
+		}
+		var notBefore *time.Time
+		if wait > 0 {
+			until, err := later(ctx, tx, wait)
+			if err != nil {
+				return err
+			}
+			notBefore = &until
 		}
 		next, err := tx.EndSlice(ctx, sl.ID, state, notBefore, why)
 		if err != nil {
@@ -176,6 +189,13 @@ func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, leas
 	}
 	p.kick()
 	return nil
+}
+
+// later is a time by the clock that decides when a slice may go on. A worker's
+// own clock may be off by minutes.
+func later(ctx context.Context, tx *store.Tx, wait time.Duration) (time.Time, error) {
+	now, err := tx.Now(ctx)
+	return now.Add(wait), err
 }
 
 // stillOurs fences the end of a slice like its batches.
@@ -235,12 +255,16 @@ func (p *processor) retry(ctx context.Context, sl store.Slice, run store.Run, le
 		top := min(backoffBase<<tries, backoffCap)
 		wait = jitter.Between(ctx, top/2, top)
 	}
-	until := p.cfg.Clock.Now().Add(wait)
+	why := err.Error()
 	e := p.cfg.DB.Write(ctx, "slice.retry", func(ctx context.Context, tx *store.Tx) error {
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
 			return err
 		}
-		if _, err := tx.FailAttempt(ctx, sl.ID, until, store.WaitReason(store.WaitRetry, err.Error())); err != nil {
+		until, err := later(ctx, tx, wait)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.FailAttempt(ctx, sl.ID, until, store.WaitReason(store.WaitRetry, why)); err != nil {
 			return err
 		}
 		if run.Spec.Flags.DryRun {

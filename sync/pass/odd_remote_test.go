@@ -143,3 +143,23 @@ func TestIdleWriteTransactionElsewhere(t *testing.T) {
 		return err
 	})
 }
+
+// TestRemoteChangesItsFields: a field that the remote no longer sends leaves the
+// rows as they are, and one that becomes something else costs its records only.
+func TestRemoteChangesItsFields(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		b.fill(6)
+		b.sync(store.Spec{})
+		for i := range b.remote.recs {
+			delete(b.remote.recs[i].vals, "name")
+		}
+		equal(t, "field removed", b.sync(store.Spec{Mode: store.ModeFull}), store.Counters{Read: 6, Unchanged: 6})
+		equal(t, "names", b.number("SELECT count(*) FROM contacts WHERE name LIKE 'n%'"), 6)
+		for _, id := range []string{"r1", "r2"} {
+			b.remote.set(id, "score", record.J(`{"value":1}`))
+		}
+		equal(t, "type changed", b.sync(store.Spec{Mode: store.ModeFull}), store.Counters{Read: 6, Unchanged: 4, Parked: 2})
+		equal(t, "rows", b.number("SELECT count(*) FROM contacts"), 6)
+	})
+}
