@@ -111,28 +111,29 @@ const contrast = `(() => {
 
 // layout: readable in light and dark, and no page is wider than a small screen.
 func layout(t *testing.T, w *world, b *browser) {
-	for _, scheme := range []string{"light", "dark"} {
-		b.scheme(scheme)
-		for _, width := range []int{360, 1280} {
-			b.size(width)
-			for _, p := range append(everyPage(w), "/nowhere") {
-				b.open(w.url + p)
-				var got struct {
-					Seen int
-					Bad  []string
-				}
-				b.eval(contrast, &got)
-				if got.Seen < 8 {
-					t.Errorf("%s: only %d texts looked at", p, got.Seen)
-				}
-				for _, bad := range got.Bad {
-					t.Errorf("%s in %s: contrast %s", p, scheme, bad)
-				}
-				if over := b.text("document.documentElement.scrollWidth - document.documentElement.clientWidth"); over != "0" {
-					t.Errorf("%s is %s too wide for a screen of %d", p, over, width)
-				}
-				b.shot(fmt.Sprintf("%s-%d%s", scheme, width, strings.NewReplacer("/", "-", "?", "-", "&", "-").Replace(p)))
+	for _, screen := range []struct {
+		scheme string
+		width  int
+	}{{"light", 360}, {"light", 1280}, {"dark", 1280}} {
+		b.scheme(screen.scheme)
+		b.size(screen.width)
+		for _, p := range append(everyPage(w), "/nowhere") {
+			b.open(w.url + p)
+			var got struct {
+				Seen int
+				Bad  []string
 			}
+			b.eval(contrast, &got)
+			if got.Seen < 8 {
+				t.Errorf("%s: only %d texts looked at", p, got.Seen)
+			}
+			for _, bad := range got.Bad {
+				t.Errorf("%s in %s: contrast %s", p, screen.scheme, bad)
+			}
+			if over := b.text("document.documentElement.scrollWidth - document.documentElement.clientWidth"); over != "0" {
+				t.Errorf("%s is %s too wide for a screen of %d", p, over, screen.width)
+			}
+			b.shot(fmt.Sprintf("%s-%d%s", screen.scheme, screen.width, strings.NewReplacer("/", "-", "?", "-", "&", "-").Replace(p)))
 		}
 	}
 	b.scheme("")

@@ -34,7 +34,10 @@ share the work; then "tandem migrate" and "tandem apply" do that.
 
 The role scheduler starts runs by the channels' schedules, and a channel that was
 created or enabled at once; any number of processes may have it. "tandem sync",
-the API or a message starts a run, too.`,
+the API or a message starts a run, too.
+
+The role web serves pages, the API and /metrics at the listen address. As one
+process, the link that is printed signs you in once; else sign in with the token.`,
 		Example: "  tandem run\n  tandem run -c /etc/tandem.yaml --roles worker,relay --health 127.0.0.1:8081",
 		RunE: run(func(ctx context.Context, _ []string) error {
 			r, err := parseRoles(names)
