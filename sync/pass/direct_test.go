@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,10 +250,13 @@ func TestCrashAtEveryPoint(t *testing.T) {
 		b.remote.put("r2", "score", "many")
 		boom := errors.New("boom")
 		in := b.begin(store.Spec{Mode: store.ModeFull})
+		var mu sync.Mutex // pages are read ahead beside the batches
 		points, crashes := map[string]bool{}, 0
 		for target := 1; ; target++ {
 			n := 0
 			ctx := yield.With(t.Context(), func(_ context.Context, point string) error {
+				mu.Lock()
+				defer mu.Unlock()
 				n++
 				points[point] = true
 				if n == target {
