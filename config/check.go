@@ -97,7 +97,7 @@ func (p places) redact(s string) string {
 }
 
 func (c *checker) database() {
-	const fix = "write sqlite:tandem.db or postgres://user:password@host/database"
+	const fix = "write sqlite:tandem.db or postgres://user:password@host/database" // #nosec G101 -- a pattern
 	db := c.file.Database
 	switch {
 	case strings.HasPrefix(db, "sqlite:"):

@@ -30,8 +30,8 @@ type processor struct {
 // broker: only an unreachable database causes it, and a redelivery must not
 // become a hot loop.
 const (
-	giveBackMin = 5 * time.Second
-	giveBackMax = 15 * time.Second
+	giveBackLow = 5 * time.Second
+	giveBackHigh = 15 * time.Second
 )
 
 // Handle deals with one delivery. nil acks it; an error gives it back untouched.
@@ -42,7 +42,7 @@ func (p *processor) Handle(ctx context.Context, d messages.Delivery) error {
 	}
 	if ctx.Err() == nil {
 		p.cfg.Logger.Warn("a message could not be dealt with; it goes back to the queue", zap.String("queue", d.Queue), zap.Error(err))
-		_ = p.cfg.Clock.Sleep(ctx, jitter.Between(ctx, giveBackMin, giveBackMax)) //nolint:errcheck // ended early: give it back now
+		_ = p.cfg.Clock.Sleep(ctx, jitter.Between(ctx, giveBackLow, giveBackHigh)) //nolint:errcheck // ended early: give it back now
 	}
 	return err
 }

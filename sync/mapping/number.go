@@ -68,7 +68,9 @@ func plainDecimal(s string) bool {
 		return false
 	}
 	frac := i + 1
-	for i = frac; i < len(s) && isDigit(s[i]); i++ {
+	i = frac
+	for i < len(s) && isDigit(s[i]) {
+		i++
 	}
 	return i == len(s) && i > frac && s[i-1] != '0' && i-start-1 <= maxPlain
 }

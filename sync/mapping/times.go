@@ -154,7 +154,7 @@ func scanDate(s string) (dateParts, bool) {
 	y2, ok2 := two(s[2:4])
 	m, ok3 := two(s[5:7])
 	day, ok4 := two(s[8:10])
-	if !(ok1 && ok2 && ok3 && ok4) {
+	if !ok1 || !ok2 || !ok3 || !ok4 {
 		return d, false
 	}
 	d = dateParts{y1*100 + y2, m, day}
@@ -187,7 +187,7 @@ func scanClock(s string) (c clockParts, rest string, ok bool) {
 	h, ok1 := two(s[0:2])
 	m, ok2 := two(s[3:5])
 	sec, ok3 := two(s[6:8])
-	if !(ok1 && ok2 && ok3) || h > 23 || m > 59 || sec > 59 {
+	if !ok1 || !ok2 || !ok3 || h > 23 || m > 59 || sec > 59 {
 		return c, "", false
 	}
 	c = clockParts{hour: h, minute: m, second: sec}

@@ -25,7 +25,6 @@ type workbench struct {
 	t      *testing.T
 	db     *store.DB
 	remote *memory
-	direct *pass.Direct
 	chID   int64
 	connID int64
 	spec   mapping.Spec

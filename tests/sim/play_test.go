@@ -48,36 +48,36 @@ func (w *world) nap() {
 func (w *world) decide(x *waiter) {
 	if x.worker == people {
 		w.sched.note("people %s", x.point)
-		x.go_ <- nil
+		x.release <- nil
 		return
 	}
 	k := w.workers[x.worker]
 	switch {
 	case x.life != k.life:
-		x.go_ <- errDead
+		x.release <- errDead
 	case w.sched.chance(70):
 		w.fault("crash", x)
-		x.go_ <- errDead
+		x.release <- errDead
 		w.crash(k)
 	case x.point == "tx.after_commit" && w.sched.chance(12):
 		w.fault("lost answer", x)
-		x.go_ <- errLost
+		x.release <- errLost
 	case w.sched.chance(90):
 		w.fault("pause", x)
 		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // past the lease
-		x.go_ <- nil
+		x.release <- nil
 	case !x.inTx() && w.sched.chance(60):
 		w.fault("frozen", x)
 		w.sched.freeze(x.worker, w.steps+30+w.sched.rng.IntN(100))
 		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // its lease may run out
-		x.go_ <- nil
+		x.release <- nil
 	case w.sched.chance(150):
 		w.fault("queues lost", x)
 		w.net.lose()
-		x.go_ <- nil
+		x.release <- nil
 	default:
 		w.sched.note("w%d %s", x.worker, x.point)
-		x.go_ <- nil
+		x.release <- nil
 	}
 }
 

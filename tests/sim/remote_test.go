@@ -301,7 +301,7 @@ func (r *remote) matching(req channels.ReadRequest, tombs bool) []*contact {
 	return out
 }
 
-func (c *contact) sortKey() string { return c.updated.Format("2006-01-02T15:04:05.000") + "/" + c.id }
+func (x *contact) sortKey() string { return x.updated.Format("2006-01-02T15:04:05.000") + "/" + x.id }
 
 func (rd *simReader) start(list []*contact) int {
 	if rd.r.offset && !rd.at.Tombs {

@@ -38,10 +38,10 @@ type scheduler struct {
 }
 
 type waiter struct {
-	worker int
-	life   int
-	point  string
-	go_    chan error
+	worker  int
+	life    int
+	point   string
+	release chan error
 }
 
 // inTx reports whether the waiter is inside a transaction: on the one writer of
@@ -67,7 +67,7 @@ func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
 			return errDead
 		default:
 		}
-		w := &waiter{worker: worker, life: life, point: point, go_: make(chan error, 1)}
+		w := &waiter{worker: worker, life: life, point: point, release: make(chan error, 1)}
 		s.mu.Lock()
 		if s.calm {
 			stop := s.stopped[worker]
@@ -77,7 +77,7 @@ func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
 		s.waiting = append(s.waiting, w)
 		s.mu.Unlock()
 		select {
-		case err := <-w.go_:
+		case err := <-w.release:
 			return err
 		case <-dead:
 			s.drop(w)
@@ -175,7 +175,7 @@ func (s *scheduler) release() {
 	defer s.mu.Unlock()
 	s.calm = true
 	for _, w := range s.waiting {
-		w.go_ <- nil
+		w.release <- nil
 	}
 	s.waiting = nil
 }
