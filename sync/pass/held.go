@@ -140,7 +140,7 @@ func (s *slice) unseen(ctx context.Context, getter channels.Getter) (bool, error
 
 // readGone asks for records by id and writes down which of them no longer exist.
 func (s *slice) readGone(ctx context.Context, getter channels.Getter, ids []string) error {
-	at := s.Clock.Now().UnixMilli()
+	at := s.now().UnixMilli()
 	recs, err := getter.Get(ctx, s.C.Manual.RemotePaths(), ids)
 	if err != nil {
 		return err

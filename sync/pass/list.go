@@ -27,7 +27,7 @@ func (s *slice) list(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	src := startSource(ctx, reader)
+	src := startSource(ctx, reader, s.now)
 	defer src.close()
 	at := s.pos
 	for {
@@ -112,7 +112,7 @@ func (s *slice) addPage(b *batch, page channels.Page) {
 	if b.next.Start == nil && !page.RemoteNow.IsZero() {
 		// The Date header was made while the request was answered and has whole
 		// seconds: the start is before both.
-		start := page.RemoteNow.Add(-s.Clock.Now().Sub(page.FetchStarted) - time.Second)
+		start := page.RemoteNow.Add(-s.now().Sub(page.FetchStarted) - time.Second)
 		b.next.Start = &start
 	}
 	if page.Total >= 0 {

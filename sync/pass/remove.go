@@ -85,7 +85,7 @@ func (s *slice) missing(ctx context.Context) (ids []string, after string, err er
 // read gets records by id and writes them as a batch; next is the position
 // after it. absent says that a record that is gone counts as deleted.
 func (s *slice) read(ctx context.Context, getter channels.Getter, ids []string, next position, absent bool) error {
-	at := s.Clock.Now().UnixMilli()
+	at := s.now().UnixMilli()
 	recs, err := getter.Get(ctx, s.C.Manual.RemotePaths(), ids)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (s *slice) removeBatch(ctx context.Context, ids []string, next position) er
 	if err != nil {
 		return err
 	}
-	b := &batch{no: s.no, next: next, readAt: s.Clock.Now().UnixMilli()}
+	b := &batch{no: s.no, next: next, readAt: s.now().UnixMilli()}
 	for try := 0; ; try++ {
 		var p *plan
 		p, err = s.planRemoval(ctx, ids, b.readAt)

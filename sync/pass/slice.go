@@ -21,6 +21,7 @@ type slice struct {
 	pos  position
 	no   int64 // number of the next batch: how many are committed or in flight
 	ends time.Time
+	skew time.Duration // the database's clock less ours
 
 	seen  *seenSet
 	fresh *freshness
@@ -64,7 +65,12 @@ func (d *Direct) open(ctx context.Context, in Input) (*slice, error) {
 // load reads what earlier deliveries of this slice left.
 func (s *slice) load(ctx context.Context) error {
 	return s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		err := tx.Seen(ctx, s.in.Run.ID, s.C.ID, func(b []byte) error {
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		s.skew = now.Sub(s.Clock.Now())
+		err = tx.Seen(ctx, s.in.Run.ID, s.C.ID, func(b []byte) error {
 			ids, err := decodeIDs(b)
 			s.seen.links.AddMany(ids)
 			return err
@@ -172,6 +178,10 @@ func (s *slice) stage(ctx context.Context) (bool, error) {
 	return false, fault.New(fault.Permanent, fault.CodeFailed, "pass", "unknown stage %q in the stored position", s.pos.Stage).
 		WithHint("start a new run with --full")
 }
+
+// now is the database's clock as far as we know it. Workers on machines whose
+// clocks disagree compare when a record was read, so all of them use this one.
+func (s *slice) now() time.Time { return s.Clock.Now().Add(s.skew) }
 
 // expired reports whether the slice should end at this batch.
 func (s *slice) expired() bool {

@@ -22,8 +22,9 @@ type source struct {
 	err    error // read after pages is closed; io.EOF at the end of the listing
 }
 
-// startSource reads r in a goroutine that close ends and waits for.
-func startSource(ctx context.Context, r channels.Reader) *source {
+// startSource reads r in a goroutine that close ends and waits for. Pages are
+// dated by now, whatever clock the reader has.
+func startSource(ctx context.Context, r channels.Reader, now func() time.Time) *source {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &source{
 		pages:  make(chan channels.Page, aheadPages),
@@ -34,7 +35,7 @@ func startSource(ctx context.Context, r channels.Reader) *source {
 	go func() {
 		defer close(s.done)
 		defer close(s.pages)
-		s.err = s.read(ctx, r)
+		s.err = s.read(ctx, r, now)
 		if err := r.Close(); err != nil && errors.Is(s.err, io.EOF) {
 			s.err = err
 		}
@@ -42,12 +43,14 @@ func startSource(ctx context.Context, r channels.Reader) *source {
 	return s
 }
 
-func (s *source) read(ctx context.Context, r channels.Reader) error {
+func (s *source) read(ctx context.Context, r channels.Reader, now func() time.Time) error {
 	for {
 		if err := yield.Point(ctx, "page.before_fetch"); err != nil {
 			return err
 		}
+		started := now()
 		page, err := r.ReadPage(ctx)
+		page.FetchStarted = started
 		if err != nil {
 			return err
 		}
