@@ -115,7 +115,7 @@ func (l *line) Run(ctx context.Context, hs ...messages.Handler) error {
 	var wg sync.WaitGroup
 	for _, h := range hs {
 		for range h.Slots {
-			wg.Go(func() { l.consume(ctx, hctx, h) })
+			wg.Go(func() { l.consume(ctx, context.WithValue(hctx, slotKey{}, h.Queue), h) })
 		}
 	}
 	wg.Wait()

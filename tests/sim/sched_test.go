@@ -37,10 +37,15 @@ type scheduler struct {
 	hash    uint64
 }
 
+// slotKey is where a context holds the name of its handler: two handlers of a
+// worker may come to the same point at the same moment.
+type slotKey struct{}
+
 type waiter struct {
 	worker  int
 	life    int
 	point   string
+	slot    string // which of the worker's handlers it belongs to; "" none
 	release chan error
 }
 
@@ -67,7 +72,8 @@ func (s *scheduler) hook(worker, life int, dead <-chan struct{}) yield.Hook {
 			return errDead
 		default:
 		}
-		w := &waiter{worker: worker, life: life, point: point, release: make(chan error, 1)}
+		slot, _ := ctx.Value(slotKey{}).(string)
+		w := &waiter{worker: worker, life: life, point: point, slot: slot, release: make(chan error, 1)}
 		s.mu.Lock()
 		if s.calm {
 			stop := s.stopped[worker]
@@ -140,7 +146,7 @@ func (s *scheduler) next(step int) *waiter {
 		return nil
 	}
 	slices.SortStableFunc(s.waiting, func(a, b *waiter) int {
-		return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.point, b.point))
+		return cmp.Or(cmp.Compare(a.worker, b.worker), cmp.Compare(a.point, b.point), cmp.Compare(a.slot, b.slot))
 	})
 	var able []int
 	for i, w := range s.waiting {
