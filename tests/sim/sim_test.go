@@ -21,6 +21,7 @@ import (
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/config"
+	"github.com/tandem-sync/tandem/internal/clock"
 	"github.com/tandem-sync/tandem/internal/jitter"
 	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/store"
@@ -92,6 +93,7 @@ type world struct {
 	db      *store.DB
 	reg     *channels.Registry
 	workers []*worker
+	clocks  [2]time.Duration // how far the workers' clocks are off
 	channel int64
 	asking  sync.WaitGroup
 	lives   sync.WaitGroup
@@ -146,6 +148,9 @@ func newWorld(t *testing.T, seed uint64, dir string) *world {
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), sched: newScheduler(seed), net: newNet(seed), remote: newRemote(seed),
 		reg: &channels.Registry{}, batches: map[int64]int64{}, last: map[string]int{}, faults: map[string]int{},
 	}
+	for n := range w.clocks { // by a generator of its own: the histories stay what they are
+		w.clocks[n] = time.Duration(rand.New(rand.NewPCG(seed, uint64(20+n))).IntN(1200)-600) * time.Second
+	}
 	must(t, w.reg.Register(w.remote))
 	db, err := store.Open(ctx, store.Config{URL: "sqlite:" + dir + "/sim.db"})
 	must(t, err)
@@ -199,6 +204,7 @@ func (w *world) start(k *worker) {
 	f, err := workers.NewFleet(workers.Config{
 		DB: w.db, Broker: &line{net: w.net, dead: k.dead}, Registry: w.reg, Owner: fmt.Sprintf("w%d.%d", k.n, k.life),
 		Roles: workers.Roles{Worker: true, Scheduler: true, Relay: true}, SyncSlots: 1, ReverseSlots: 1, BatchRecords: 8, Lease: 20 * time.Second,
+		Clock: clock.Offset{Clock: clock.System{}, By: w.clocks[k.n]},
 	})
 	must(w.t, err)
 	w.lives.Go(func() {
