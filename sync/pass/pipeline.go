@@ -211,8 +211,7 @@ func passing(ctx context.Context, err error) bool {
 // committed remembers what a committed batch did.
 func (pp *pipeline) committed(b *batch, p *plan) {
 	s := pp.s
-	s.seen.links.AddMany(p.seen)
-	s.seen.others.AddMany(p.others)
+	s.seen.add(p.seen, p.others)
 	s.pos = b.next
 	s.progress = true
 }

@@ -54,6 +54,9 @@ type planner struct {
 	// sure looks everything up, whatever the filters say: for records that met
 	// something unexpected.
 	sure bool
+	// listing says that the records come from a listing that is read for the
+	// first time, where none of them should come twice.
+	listing bool
 	// skipped has, by remote id, the fingerprints under which a person skipped
 	// records of the batch.
 	skipped map[string][]string
@@ -67,7 +70,10 @@ func (s *slice) plan(ctx context.Context, b *batch) (*plan, error) {
 	var p *plan
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		p = &plan{}
-		pl := &planner{s: s, tx: tx, p: p, readAt: b.readAt, sure: s.in.Run.Spec.Flags.Force}
+		pl := &planner{
+			s: s, tx: tx, p: p, readAt: b.readAt, sure: s.in.Run.Spec.Flags.Force,
+			listing: b.next.Stage == stageList && !b.next.Repeated,
+		}
 		recs := fold(b.recs)
 		pl.repeats(len(recs) < len(b.recs))
 		return pl.records(ctx, recs)
@@ -139,7 +145,7 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 func (pl *planner) lookUp(ctx context.Context, recs []*record.Record) (map[string]store.LinkHead, error) {
 	ids := make([]string, 0, len(recs))
 	for _, r := range recs {
-		if r.ID != "" && (pl.s.fresh.mayBeLinked(r.ID) || pl.sure) {
+		if r.ID != "" && (pl.sure || pl.s.fresh.mayBeLinked(r.ID)) {
 			ids = append(ids, r.ID)
 		}
 	}
@@ -256,7 +262,7 @@ func (pl *planner) once(remoteID string) bool {
 		return true
 	}
 	h := xxhash.Sum64String(remoteID)
-	if pl.s.seen.others.Contains(h) {
+	if pl.s.seen.hasOther(h) {
 		return false
 	}
 	pl.p.others = append(pl.p.others, h)
@@ -264,12 +270,12 @@ func (pl *planner) once(remoteID string) bool {
 }
 
 // met reports whether the run has dealt with this link before.
-func (s *slice) met(id uint64) bool { return s.seen.links.Contains(id) }
+func (s *slice) met(id uint64) bool { return s.seen.has(id) }
 
 // repeats notes a listing that names a record twice: it moved while we read,
 // and another one may have slipped past us.
 func (pl *planner) repeats(twice bool) {
-	if twice && pl.s.pos.Stage == stageList && !pl.s.pos.Repeated {
+	if twice && pl.listing {
 		pl.s.twice.Store(true)
 	}
 }

@@ -70,7 +70,7 @@ func (s *slice) missing(ctx context.Context) (ids []string, after string, err er
 			}
 			for _, h := range heads {
 				after = h.RemoteID
-				if h.State == store.Linked && !s.seen.links.Contains(uint64(h.ID)) {
+				if h.State == store.Linked && !s.seen.has(uint64(h.ID)) {
 					ids = append(ids, h.RemoteID)
 					if len(ids) == getChunk {
 						return nil

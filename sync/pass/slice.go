@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
 )
@@ -38,14 +36,6 @@ type slice struct {
 	progress bool
 }
 
-// seenSet holds the links this run has met, by their dense ids, so that a
-// million of them cost a few hundred KiB. others holds a hash of the remote ids
-// without a link, so that no record counts twice.
-type seenSet struct {
-	links  *roaring64.Bitmap
-	others *roaring64.Bitmap
-}
-
 func (d *Direct) open(ctx context.Context, in Input) (*slice, error) {
 	if in.Budget <= 0 {
 		in.Budget = defaultBudget
@@ -57,7 +47,7 @@ func (d *Direct) open(ctx context.Context, in Input) (*slice, error) {
 	s := &slice{
 		Direct: d, in: in, pos: pos, no: in.Slice.BatchNo,
 		ends: d.Clock.Now().Add(in.Budget),
-		seen: &seenSet{links: roaring64.New(), others: roaring64.New()},
+		seen: newSeenSet(),
 	}
 	return s, s.load(ctx)
 }
@@ -72,7 +62,7 @@ func (s *slice) load(ctx context.Context) error {
 		s.skew = now.Sub(s.Clock.Now())
 		err = tx.Seen(ctx, s.in.Run.ID, s.C.ID, func(b []byte) error {
 			ids, err := decodeIDs(b)
-			s.seen.links.AddMany(ids)
+			s.seen.add(ids, nil)
 			return err
 		})
 		if err != nil {

@@ -62,7 +62,7 @@ func (pl *planner) match(ctx context.Context, alt int, items []item, taken map[s
 			continue
 		}
 		taken[id] = it.rec.ID
-		if !pl.s.fresh.mayBeTaken(id) && !pl.sure {
+		if !pl.sure && !pl.s.fresh.mayBeTaken(id) {
 			open = append(open, it)
 			continue
 		}

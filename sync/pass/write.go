@@ -271,7 +271,7 @@ func (s *slice) book(ctx context.Context, tx *store.Tx, b *batch, p *plan) error
 			return err
 		}
 	}
-	if len(p.seen) > 0 && s.pos.Stage == stageList && !s.dry() {
+	if len(p.seen) > 0 && b.next.Stage == stageList && !s.dry() {
 		slices.Sort(p.seen)
 		p.seen = slices.Compact(p.seen)
 		if err := tx.AddSeen(ctx, s.in.Run.ID, s.C.ID, b.no, encodeIDs(p.seen)); err != nil {
