@@ -17,10 +17,10 @@ TEST_FLAGS ?= -count=1
 
 # Packages whose goroutines share memory; the race detector costs several times
 # the CPU, so the rest runs without it.
-RACE := ./api/... ./internal/... ./channels/... ./messages/... ./store/... ./sync/pass/... ./tests/... ./transport/... ./workers/...
+RACE := ./api/... ./channels/... ./messages/... ./store/... ./sync/pass/... ./transport/... ./workers/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-units test-race test-pocketbase lint vulncheck bench prove fmt up down clean go-version
+.PHONY: help build run test test-units test-race test-pocketbase lint vulncheck bench sim prove fmt up down clean go-version
 
 ## help: list the targets
 help:
@@ -54,7 +54,7 @@ test-race: go-version
 
 ## test-units: the other packages of the module
 test-units: go-version
-	$(GO) test $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '^$(MODULE)/(api|channels|internal|messages|store|sync/pass|tests|transport|workers)(/|$$)')
+	$(GO) test $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '^$(MODULE)/(api|channels|messages|store|sync/pass|transport|workers)(/|$$)')
 
 ## test-pocketbase: sync a real PocketBase, embedded and as a fleet
 test-pocketbase: go-version
@@ -83,8 +83,8 @@ vulncheck: go-version
 bench: go-version
 	$(GO) run ./bench $(BENCH_FLAGS)
 
-## prove: the deterministic simulation of direct sync, with SEEDS=n seeds
-prove: go-version
+## sim: the deterministic simulation of direct sync, with SEEDS=n seeds
+sim prove: go-version
 	TANDEM_SIM_SEEDS=$(or $(SEEDS),1000) $(GO) test -count=1 -timeout 60m -v ./tests/sim/...
 
 ## fmt: format all Go files

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // seeds is how many histories a plain test run plays; TANDEM_SIM_SEEDS plays
 // more, TANDEM_SIM_SEED one.
-const seeds = 60
+const seeds = 50
 
 func TestDirectSync(t *testing.T) {
 	first, n := uint64(1), uint64(seeds)
