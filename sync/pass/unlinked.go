@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/fault"
@@ -46,6 +47,7 @@ func (pl *planner) unlinked(ctx context.Context, items []item) error {
 // match links what one alternative finds and returns what is still open.
 func (pl *planner) match(ctx context.Context, alt int, items []item, taken map[string]string) ([]item, error) {
 	cols := pl.s.C.Manual.Match()[alt]
+	prefix := strconv.Itoa(alt) + ":"
 	var ask, open []item
 	var identities [][]record.Value
 	for i := range items {
@@ -55,7 +57,7 @@ func (pl *planner) match(ctx context.Context, alt int, items []item, taken map[s
 			open = append(open, it)
 			continue
 		}
-		id = fmt.Sprint(alt, ":", id)
+		id = prefix + id
 		pl.p.identities = append(pl.p.identities, id)
 		if other, dup := taken[id]; dup {
 			pl.duplicate(&it, fmt.Sprintf("has the same %s as remote record %s", pl.columns(cols), other))
