@@ -30,7 +30,7 @@ type processor struct {
 // broker: only an unreachable database causes it, and a redelivery must not
 // become a hot loop.
 const (
-	giveBackLow = 5 * time.Second
+	giveBackLow  = 5 * time.Second
 	giveBackHigh = 15 * time.Second
 )
 

@@ -22,7 +22,7 @@ import (
 // can see, and that is gone after the test.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tandem-small-disk-") // t.TempDir is closed to other users
+	dir, err := os.MkdirTemp("", "tandem-small-disk-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
