@@ -21,11 +21,9 @@ func (pl *planner) change(it *item, c entities.Change) {
 	}
 }
 
-// line notes what happens to a record: always for a dry run, and for a real one
-// where a value is replaced or a row goes away. Created and unchanged records
-// leave no line: they say nothing that the row does not.
-func (pl *planner) line(it *item, op, local string, fields []store.FieldChange, dryOnly bool) {
-	if dryOnly && !pl.s.dry() {
+// line notes for a dry run what happens to a record that is not written.
+func (pl *planner) line(it *item, op, local string, fields []store.FieldChange) {
+	if !pl.s.dry() {
 		return
 	}
 	pl.p.lines = append(pl.p.lines, store.Change{
@@ -50,7 +48,9 @@ func opName(c *entities.Change) string {
 	return "link"
 }
 
-// lineFor makes the line of a planned change.
+// lineFor makes the line of a planned change. A real run keeps it where a value
+// is replaced or a row goes away; created and unchanged records leave none: it
+// would say nothing that the row does not.
 func (s *slice) lineFor(c *entities.Change, it *item) store.Change {
 	fields := it.fields
 	if c.Op == entities.OpInsert && s.dry() {

@@ -40,9 +40,7 @@ func (pl *planner) linked(ctx context.Context, items []item) error {
 			pl.rowGone(it, link)
 			continue
 		}
-		if err := pl.judgePair(it, &link, row); err != nil {
-			return err
-		}
+		pl.judgePair(it, &link, row)
 	}
 	return nil
 }
@@ -61,15 +59,18 @@ func (pl *planner) pairs(ctx context.Context, items []item) (map[string]store.Li
 	for _, l := range list {
 		links[l.RemoteID] = l
 	}
+	rows, err := pl.rows(ctx, keys)
+	return links, rows, err
+}
+
+// rows loads local rows by key.
+func (pl *planner) rows(ctx context.Context, keys []string) (map[string]entities.Row, error) {
 	loaded, err := pl.s.C.Local.Load(ctx, pl.tx, keys)
-	if err != nil {
-		return nil, nil, err
-	}
 	rows := make(map[string]entities.Row, len(loaded))
 	for _, r := range loaded {
 		rows[r.Key] = r
 	}
-	return links, rows, nil
+	return rows, err
 }
 
 // rowGone settles a pair whose local row no longer exists. The remote record
@@ -88,18 +89,18 @@ func (pl *planner) rowGone(it *item, link store.Link) {
 }
 
 // judgePair decides every field of a pair and plans the write.
-func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) error {
+func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
 	m := pl.s.C.Manual
 	n := m.Len()
 	slab := make([]record.Value, 3*n)
 	want, local, out := slab[:n:n], slab[n:2*n:2*n], slab[2*n:]
 	if err := m.ToLocal(it.rec, want); err != nil {
 		pl.parkRecord(it, reasonOf(err), err)
-		return nil
+		return
 	}
 	if err := m.CanonLocal(row.Values, local); err != nil {
 		pl.parkRecord(it, reasonOf(err), err)
-		return nil
+		return
 	}
 	base, hasBase := pl.base(link, n)
 	it.local = make([]record.Value, n)
@@ -128,7 +129,6 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) error
 		c.Link.RemoteID, c.Link.LocalKey, c.Link.ConnectorID = it.rec.ID, row.Key, pl.s.C.ID
 	}
 	pl.change(it, c)
-	return nil
 }
 
 // halves is a decoded base.

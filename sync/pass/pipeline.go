@@ -46,7 +46,7 @@ const olderLockTimeout = "SET LOCAL lock_timeout = '500ms'"
 // and written again before the slice gives up.
 const maxRewrites = 5
 
-func (s *slice) newPipeline(context.Context) *pipeline { return &pipeline{s: s} }
+func (s *slice) newPipeline() *pipeline { return &pipeline{s: s} }
 
 // width is how many batches may be in flight: SQLite has one writer.
 func (pp *pipeline) width() int {

@@ -229,7 +229,7 @@ func (pl *planner) skip(it *item, reason string) {
 	} else if pl.once(it.rec.ID) {
 		pl.p.add.Skipped++
 	}
-	pl.line(it, "skip", localKey(it), []store.FieldChange{{Reason: reason}}, true)
+	pl.line(it, "skip", localKey(it), []store.FieldChange{{Reason: reason}})
 }
 
 // parkRecord keeps a record that cannot be used, with its reason.
@@ -252,7 +252,7 @@ func (pl *planner) parkRecord(it *item, reason string, err error) {
 		LocalID: localKey(it), RemoteID: it.rec.ID, Reason: reason, Message: pl.s.clean(err.Error()),
 		Payload: pl.s.received(it.rec), Answer: pl.s.said(err), Print: pl.print(it),
 	})
-	pl.line(it, "park", localKey(it), []store.FieldChange{{Reason: reason}}, true)
+	pl.line(it, "park", localKey(it), []store.FieldChange{{Reason: reason}})
 }
 
 // once reports whether a record without a link has not been counted yet. A

@@ -39,12 +39,8 @@ func (s *slice) sweep(ctx context.Context) (bool, error) {
 		if after == "" {
 			return s.unseen(ctx, getter)
 		}
-		if len(missing) > 0 {
-			if err := s.read(ctx, getter, missing, next, true); err != nil {
-				return false, err
-			}
-		} else {
-			s.pos = next
+		if err := s.read(ctx, getter, missing, next, true); err != nil {
+			return false, err
 		}
 		if s.expired() {
 			return false, nil
@@ -259,13 +255,9 @@ func (pl *planner) removals(ctx context.Context, ids []string) error {
 	for i, l := range links {
 		keys[i] = l.LocalKey
 	}
-	loaded, err := pl.s.C.Local.Load(ctx, pl.tx, keys)
+	rows, err := pl.rows(ctx, keys)
 	if err != nil {
 		return err
-	}
-	rows := make(map[string]entities.Row, len(loaded))
-	for _, r := range loaded {
-		rows[r.Key] = r
 	}
 	for i := range links {
 		l := links[i]

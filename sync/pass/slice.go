@@ -137,7 +137,7 @@ func (s *slice) dry() bool { return s.in.Run.Spec.Flags.DryRun }
 func (s *slice) run(ctx context.Context) (Outcome, error) {
 	ctx, stop := s.watch(ctx)
 	defer stop()
-	s.pipe = s.newPipeline(ctx)
+	s.pipe = s.newPipeline()
 	defer s.pipe.close()
 	for s.pos.Stage != stageEnd {
 		through, err := s.stage(ctx)

@@ -129,9 +129,7 @@ func (pl *planner) adopt(it *item, cols []int, rows []entities.Row, owners map[s
 		return true
 	}
 	pl.p.locals = append(pl.p.locals, rows[0].Key)
-	if err := pl.judgePair(it, &store.Link{}, rows[0]); err != nil {
-		pl.parkRecord(it, reasonOf(err), err)
-	}
+	pl.judgePair(it, &store.Link{}, rows[0])
 	return true
 }
 
