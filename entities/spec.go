@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/spelling"
 )
 
 // ColumnDecl is a column of a table to create: its name and the type as the
@@ -142,32 +143,11 @@ func configError(format string, args ...any) *fault.Error {
 func nearest(s string, candidates []string) string {
 	best, bestD := "", max(2, len(s)/3)+1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(s), strings.ToLower(c)); d < bestD {
+		if d := spelling.Distance(strings.ToLower(s), strings.ToLower(c)); d < bestD {
 			best, bestD = c, d
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		prev := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := prev
-			if a[i] != b[j] {
-				cost++
-			}
-			prev = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // missing words the error about a name that is not there, with the nearest one.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tandem-sync/tandem/internal/spelling"
 )
 
 // Problem is one fault: where, what is wrong, and what to do about it.
@@ -223,32 +225,11 @@ func Nearest(word string, known []string) string {
 		limit = 2
 	}
 	for _, k := range known {
-		if d := distance(word, k); d < limit {
+		if d := spelling.Distance(word, k); d < limit {
 			best, limit = k, d
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // Item gives the object that is the item at index of the list at key.
