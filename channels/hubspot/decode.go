@@ -38,7 +38,7 @@ type page struct {
 type decoder struct {
 	*plan
 	s    scanner
-	mem  arena
+	mem  *record.Arena
 	got  page
 	seen bool // the answer has results
 	last int  // records of the answer before
@@ -80,11 +80,11 @@ func (d *decoder) decode(op string, a *answer) (*page, error) {
 		return nil, notJSON(op, a)
 	}
 	d.s.b, d.seen = body, false
-	d.mem = arena{records: d.last}
+	d.mem = record.NewArena(d.last)
 	d.got = page{records: make([]record.Record, 0, d.last), total: -1}
 	d.s.object(d.s.ws(0), d.onTop)
 	got := d.got
-	d.s.b, d.got, d.mem, d.last = nil, page{}, arena{}, len(got.records)
+	d.s.b, d.got, d.mem, d.last = nil, page{}, nil, len(got.records)
 	if !d.seen {
 		return nil, fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is JSON without results (%d bytes)", len(a.body)).
 			WithHint("is base_url right? a proxy may have answered")
@@ -98,10 +98,10 @@ func (d *decoder) one(op string, a *answer) (record.Record, error) {
 	if !jsontext.Value(body).IsValid(lenient...) {
 		return record.Record{}, notJSON(op, a)
 	}
-	d.s.b, d.mem, d.got = body, arena{}, page{}
+	d.s.b, d.mem, d.got = body, record.NewArena(0), page{}
 	d.record(d.s.ws(0))
 	r := d.got.records[0]
-	d.s.b, d.got, d.mem = nil, page{}, arena{}
+	d.s.b, d.got, d.mem = nil, page{}, nil
 	return r, nil
 }
 
@@ -190,7 +190,7 @@ func (d *decoder) record(i int) int {
 			r.Modified = d.archivedAt
 		}
 	default:
-		r.Values = d.mem.slots(d.fields)
+		r.Values = d.mem.Values(d.fields)
 		copy(r.Values, d.values)
 		if d.times {
 			r.ChangedAt = slices.Clone(d.changed)
@@ -259,7 +259,7 @@ func (d *decoder) value(raw []byte) (record.Value, bool) {
 	switch raw[0] {
 	case '"':
 		text, ok := d.s.unquote(raw)
-		return record.Value{Kind: record.Text, Text: d.mem.text(text)}, ok
+		return record.Value{Kind: record.Text, Text: d.mem.Text(text)}, ok
 	case 'n':
 		return record.NullValue, true
 	case 't', 'f':
@@ -269,7 +269,7 @@ func (d *decoder) value(raw []byte) (record.Value, bool) {
 		err := compact.Compact(lenient...)
 		return record.J(string(compact)), err == nil
 	}
-	return record.N(d.mem.text(raw)), true
+	return record.N(d.mem.Text(raw)), true
 }
 
 // history reads the entries of one property; the newest one is when the present
@@ -310,41 +310,4 @@ func (d *decoder) time(i, end int) time.Time {
 		return time.UnixMilli(ms).UTC()
 	}
 	return time.Time{}
-}
-
-// arena keeps the values of a page in a few large pieces.
-type arena struct {
-	piece   strings.Builder
-	slab    []record.Value
-	records int
-}
-
-const pieceSize = 32 << 10
-
-// text copies b.
-func (a *arena) text(b []byte) string {
-	if len(b) == 0 {
-		return ""
-	}
-	if len(b) > pieceSize/4 {
-		return string(b)
-	}
-	if a.piece.Cap()-a.piece.Len() < len(b) {
-		a.piece = strings.Builder{} // the old piece stays with its texts
-		a.piece.Grow(pieceSize)
-	}
-	start := a.piece.Len()
-	a.piece.Write(b)
-	return a.piece.String()[start:]
-}
-
-// slots gives n empty values.
-func (a *arena) slots(n int) []record.Value {
-	if cap(a.slab)-len(a.slab) < n {
-		a.slab = make([]record.Value, 0, n*max(a.records, 32))
-		a.records = 64
-	}
-	start := len(a.slab)
-	a.slab = a.slab[:start+n]
-	return a.slab[start : start+n : start+n]
 }

@@ -145,7 +145,7 @@ type decoder struct {
 	marks   []mark
 	ids     *xxhash.Digest
 	got     answer
-	mem     *arena
+	mem     *record.Arena
 	last    int    // records of the page before
 	asked   string // the id a single record was asked for with
 }
@@ -168,7 +168,7 @@ func (d *decoder) decode(body []byte) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.marks, d.mem = marks, &arena{records: d.last}
+	d.marks, d.mem = marks, record.NewArena(d.last)
 	d.got = answer{records: make([]record.Record, 0, d.last)}
 	d.ids.Reset()
 	clear(d.pageOut)

@@ -46,7 +46,7 @@ func (d *decoder) finish(raw []byte, c byte, large bool, keyFlaw flaw) record.Re
 		r.Deleted = true
 		return r
 	}
-	r.Values = d.mem.values(n)
+	r.Values = d.mem.Values(n)
 	copy(r.Values, d.own)
 	return r
 }

@@ -45,7 +45,7 @@ func (f flaw) String() string {
 // asks for. It never walks text that valid has not accepted.
 type scanner struct {
 	b   []byte
-	mem *arena
+	mem *record.Arena
 	out []record.Value // by slot
 
 	visit []uint32 // per node: the last round in which it was met
@@ -265,7 +265,7 @@ func (s *scanner) take(raw []byte, slot int) record.Value {
 	case 'n':
 		return record.NullValue
 	}
-	return record.Value{Kind: record.Number, Text: s.mem.text(raw)}
+	return record.Value{Kind: record.Number, Text: s.mem.Text(raw)}
 }
 
 // text gives the content of the quoted string raw.
@@ -275,9 +275,9 @@ func (s *scanner) text(raw []byte, slot int) string {
 		if !utf8.Valid(inner) {
 			s.fail(flawUTF8, slot)
 		}
-		return s.mem.text(inner)
+		return s.mem.Text(inner)
 	}
-	return s.mem.text(s.checked(raw, slot))
+	return s.mem.Text(s.checked(raw, slot))
 }
 
 // checked gives the content of the quoted string raw, which holds escapes, and
@@ -328,5 +328,5 @@ func (s *scanner) compact(raw []byte, slot int) string {
 		s.fail(sub.flaw, slot)
 	}
 	s.scratch = sub.scratch
-	return s.mem.text(dst)
+	return s.mem.Text(dst)
 }
