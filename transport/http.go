@@ -165,11 +165,18 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 	h.budget.call()
 	begun := h.clock.Now()
 	renewed := false
+	var last error
 	for try := 0; ; try++ {
 		resp, err := h.authorised(ctx, r, u, &renewed)
 		if err == nil {
 			return resp, nil
 		}
+		if last != nil && fault.CodeOf(err) == CodeBreakerOpen {
+			// The breaker opened between two attempts of this call: what the
+			// remote did to it says more than that nobody asks any longer.
+			return nil, last
+		}
+		last = err
 		wait, again := h.again(err, try)
 		if !safe || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
 			return nil, err
