@@ -1,0 +1,206 @@
+package channels
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// Op is what an order asks for.
+type Op uint8
+
+// The operations. Updates and deletes are state transfers: carrying one out
+// twice leaves the same state. Creates are not.
+const (
+	// OrderCreate makes a new record.
+	OrderCreate Op = iota + 1
+	// OrderUpdate changes fields of the record with Order.ID.
+	OrderUpdate
+	// OrderDelete removes the record with Order.ID.
+	OrderDelete
+)
+
+// String gives the operation's name as logs show it.
+func (o Op) String() string {
+	switch o {
+	case OrderCreate:
+		return "create"
+	case OrderUpdate:
+		return "update"
+	case OrderDelete:
+		return "delete"
+	}
+	return "none"
+}
+
+// Order asks a remote to create, change or delete one record.
+type Order struct {
+	// N is the caller's number of the order; it comes back in the Result.
+	N int
+	// Op is what to do.
+	Op Op
+	// ID is the remote id; empty for a create.
+	ID string
+	// Values has one value per field of the Write call. Absent is not sent, Null
+	// is sent as null. A delete needs none.
+	Values []record.Value
+	// Set are constants of a create; a value in Values for the same path wins.
+	Set []PathValue
+	// Key is a create's idempotency key: the same in every repeat of it. Only
+	// remotes of safety class A are told.
+	Key string
+	// Version is what the link says the remote's version of the record was (an
+	// ETag, a time of change). It is the precondition of the change where the
+	// remote has one; empty is none.
+	Version string
+	// Customs is the link's customs as JSON; empty is none.
+	Customs string
+}
+
+// PathValue is a constant at a remote path.
+type PathValue struct {
+	Path  string
+	Value record.Value
+}
+
+// Outcome is what became of an order.
+type Outcome uint8
+
+// The outcomes. The zero Outcome is none of them.
+const (
+	// Written: it has been carried out.
+	Written Outcome = iota + 1
+	// Gone: the record of an update is not there any more (404, 410). A delete
+	// of such a record is Written.
+	Gone
+	// Exists: a create met a record with the same identity. Nothing was written;
+	// Result.ID names the record when the remote told which.
+	Exists
+	// Refused: the remote refuses this record's data or this kind of change.
+	// Nothing was written; Err is Permanent and quotes the remote.
+	Refused
+	// Changed: Order.Version is no longer the remote's. Nothing was written.
+	Changed
+	// Unknown: it may or may not have been carried out. Err says what is known.
+	// After a create the remote must be asked before it is repeated.
+	Unknown
+	// NotSent: nothing reached the remote, or it turned the order away unread.
+	// Try again later; Err says why.
+	NotSent
+)
+
+// String gives the outcome's name as logs show it.
+func (o Outcome) String() string {
+	switch o {
+	case Written:
+		return "written"
+	case Gone:
+		return "gone"
+	case Exists:
+		return "exists"
+	case Refused:
+		return "refused"
+	case Changed:
+		return "changed"
+	case Unknown:
+		return "unknown"
+	case NotSent:
+		return "not_sent"
+	}
+	return "none"
+}
+
+// Result is what became of one order.
+type Result struct {
+	// N is the order's number.
+	N       int
+	Outcome Outcome
+	// ID is the record's id at the remote: the new one after a create, another
+	// one than the order's when the remote says that the record has moved (two
+	// were merged). Empty when it is not known.
+	ID string
+	// Record is the record as the remote answered it, its Values in the order of
+	// the call's fields and Absent where the answer did not say. nil when the
+	// answer held no record.
+	Record *record.Record
+	// Version and Customs are to be kept on the link; empty is "none told".
+	Version, Customs string
+	// RemoteNow is the remote's clock when it answered; zero is not known.
+	RemoteNow time.Time
+	// Err is set with Refused, Unknown and NotSent. It holds no secret.
+	Err error
+}
+
+// Writer is implemented by connectors that can change records at the remote.
+// Safe for concurrent use.
+type Writer interface {
+	// Write carries out the orders; fields are the remote paths of Order.Values.
+	// It gives one Result per order that was dealt with, in any order; an order
+	// without a Result was not sent. Two orders of a call must not be about the
+	// same record.
+	//
+	// The error is about the remote as a whole (credential, rate limit, not
+	// reachable, breaker open, ctx); results that are known stand beside it, those
+	// of orders that were under way among them. Orders that may be repeated
+	// without harm are repeated inside the call, creates never are.
+	Write(ctx context.Context, fields []string, orders []Order) ([]Result, error)
+	// WriteCapabilities says what this connector can write as it is configured.
+	WriteCapabilities() WriteCapabilities
+}
+
+// The safety classes of creates: what keeps a repeated create from making a
+// second record.
+const (
+	// SafetyKey (A): the remote knows the create again by its idempotency key.
+	SafetyKey = "A"
+	// SafetyUnique (B): a unique property, or an upsert, refuses a second one.
+	SafetyUnique = "B"
+	// SafetyLookup (C): the record can be looked for once it must be visible.
+	SafetyLookup = "C"
+	// SafetyNone (D): nothing does; an unknown outcome waits for a person.
+	SafetyNone = "D"
+)
+
+// WriteCapabilities is what a configured connector can write. The zero value
+// writes nothing.
+type WriteCapabilities struct {
+	// Create, Update and Delete say which orders are accepted; others are Refused.
+	Create bool `json:"create"`
+	Update bool `json:"update"`
+	Delete bool `json:"delete"`
+	// Batch is the most records that one call of the remote takes; 1 where every
+	// record is a call.
+	Batch int `json:"batch"`
+	// Safety is the class of creates, SafetyKey to SafetyNone; empty without
+	// Create.
+	Safety string `json:"safety"`
+	// Settle is how long, in nanoseconds, a new record may stay invisible to Find
+	// and to listings.
+	Settle time.Duration `json:"settle"`
+	// Answers says that Result.Record comes back with creates and updates.
+	Answers bool `json:"answers"`
+}
+
+// Writes reports whether any order is accepted.
+func (c WriteCapabilities) Writes() bool { return c.Create || c.Update || c.Delete }
+
+// Finder is implemented by connectors that can look records up by the values of
+// fields. Safe for concurrent use.
+type Finder interface {
+	// Find looks for records whose fields by (ordinals of fields) have the values
+	// of an identity, and gives the matches of each identity, in the order of
+	// identities. An identity with an absent, null or empty value matches nothing.
+	// The matching is the remote's own; it may be wider than equality, such as
+	// without regard to case.
+	//
+	// by that it cannot look for is an error with code CodeUsage; an error is
+	// always about the whole call.
+	Find(ctx context.Context, fields []string, by []int, identities [][]record.Value) ([][]record.Record, error)
+}
+
+// FindsBy is implemented by Finders that can look for some fields only.
+type FindsBy interface {
+	// FindsBy reports whether Find can look for the fields together.
+	FindsBy(fields []string) bool
+}
