@@ -1,23 +1,31 @@
-// Package judge decides, field by field, whose value stands. It is pure: the
-// same claims give the same verdict on every machine, and it never looks at a
-// clock.
+// Package judge decides, field by field, whose value stands, and what both
+// sides are known to hold afterwards. It is pure: the same claims give the same
+// verdict on every machine, and it never looks at a clock.
+//
+// Judge settles one field of a linked pair, Rules.Record all fields of one, and
+// Evidence compares change times only, in the three modes of Mautic's judge.
+//
+// Three rules hold everywhere. A side has changed when it differs from its own
+// half of the base, so that a side which spells values in its own way does not
+// look changed for ever. The value that loses is settled in the same verdict
+// (Verdict.Base), so that it never comes back. An absent value means that a side
+// said nothing: it neither wins over a present one nor counts as changed.
 package judge
 
-import (
-	"time"
-
-	"github.com/tandem-sync/tandem/sync/record"
-)
+import "time"
 
 // Policy settles a field that both sides claim.
 type Policy string
 
 // The policies, as the configuration spells them.
 const (
-	Newest Policy = "newest"
-	Local  Policy = "local"
-	Remote Policy = "remote"
-	Manual Policy = "manual"
+	Newest        Policy = "newest"
+	Local         Policy = "local"
+	Remote        Policy = "remote"
+	Manual        Policy = "manual"
+	EvidenceHard  Policy = "evidence-hard"
+	EvidenceBest  Policy = "evidence-best"
+	EvidenceFuzzy Policy = "evidence-fuzzy"
 )
 
 // Winner says whose value stands.
@@ -41,87 +49,72 @@ func (w Winner) Side() string {
 	return [...]string{"none", "local", "remote", "unresolved"}[w]
 }
 
-// Claim is one field of a linked pair as both sides hold it now. Local and
-// Remote are canonical local values: what the column holds, and what it would
-// hold if the remote's value were written.
-type Claim struct {
-	Local, Remote record.Value
-	// HasBase says that the pair has an agreed base for this field.
-	HasBase bool
-	// LocalChanged and RemoteChanged compare each side with its own half of the
-	// base; they mean nothing without one.
-	LocalChanged, RemoteChanged bool
-	// LocalAt and RemoteAt are the best known change times; zero unknown.
-	LocalAt, RemoteAt time.Time
+// other is the side that w's value would be written to.
+func (w Winner) other() Winner {
+	switch w {
+	case WinLocal:
+		return WinRemote
+	case WinRemote:
+		return WinLocal
+	case WinNone, WinUnresolved:
+	}
+	return w
 }
 
-// Verdict is what becomes of a field. Conflict says that a value lost that
-// somebody had set on purpose.
-type Verdict struct {
-	Winner   Winner
-	Reason   string
-	Conflict bool
+// Times is when a side's value changed, as far as the side says; zero times are
+// not known.
+type Times struct {
+	// Field is when this very field changed ("certain change").
+	Field time.Time
+	// Record is when something in the record changed last, so that the field
+	// may have changed then ("possible change").
+	Record time.Time
+}
+
+// best is the best known time: the field's, else the record's.
+func (t Times) best() time.Time {
+	if t.Field.IsZero() {
+		return t.Record
+	}
+	return t.Field
 }
 
 // tie is the gap below which two change times say nothing: clocks and column
 // resolutions differ by that much without anybody's fault.
 const tie = time.Second
 
-// ToLocal judges a field whose value only travels from the remote to the local
-// side. A local edit stands until the remote's value changes; it can never go
-// out, so a remote change then wins, and the local value counts as lost.
-func ToLocal(p Policy, c Claim) Verdict {
-	switch {
-	case !c.Remote.Has():
-		return Verdict{WinNone, "absent", false}
-	case c.Local == c.Remote:
-		return Verdict{WinNone, "equal", false}
-	case !c.HasBase:
-		return firstLink(p, c)
-	case !c.RemoteChanged && c.LocalChanged:
-		return Verdict{WinNone, "local_edit_held", false}
-	case !c.RemoteChanged:
-		return Verdict{WinNone, "unchanged", false}
-	case c.LocalChanged:
-		return Verdict{WinRemote, "one_way", true}
-	}
-	return Verdict{WinRemote, "remote_changed", false}
+// claims is what a policy looks at: times, and how far the clocks are apart.
+type claims struct {
+	local, remote Times
+	skew          time.Duration
 }
 
-// firstLink judges a field of a pair that has just been found to belong
-// together: an empty side takes the other's value, else the policy decides.
-func firstLink(p Policy, c Claim) Verdict {
-	switch {
-	case c.Local.Empty():
-		return Verdict{WinRemote, "first_link", false}
-	case c.Remote.Empty():
-		return Verdict{WinLocal, "first_link", false}
-	}
-	v := byPolicy(p, c)
-	v.Conflict = true
-	if v.Reason == "" {
-		v.Reason = "first_link"
-	}
-	return v
-}
-
-func byPolicy(p Policy, c Claim) Verdict {
+// byPolicy settles what both sides claim. It is not symmetric in one point only:
+// where times say nothing, the local value stays.
+func byPolicy(p Policy, c *claims) (Winner, Reason) {
 	switch p {
 	case Local:
-		return Verdict{Winner: WinLocal}
+		return WinLocal, ReasonPolicy
 	case Remote:
-		return Verdict{Winner: WinRemote}
+		return WinRemote, ReasonPolicy
 	case Manual:
-		return Verdict{Winner: WinUnresolved, Reason: "manual"}
+		return WinUnresolved, ReasonManual
+	case EvidenceHard:
+		return Evidence(Hard, c.local, c.remote)
+	case EvidenceBest:
+		return Evidence(Best, c.local, c.remote)
+	case EvidenceFuzzy:
+		return Evidence(Fuzzy, c.local, c.remote)
 	case Newest:
 	}
-	switch gap := c.RemoteAt.Sub(c.LocalAt); {
-	case c.LocalAt.IsZero() || c.RemoteAt.IsZero():
-		return Verdict{Winner: WinLocal, Reason: "no_time"}
-	case gap.Abs() < tie:
-		return Verdict{Winner: WinLocal, Reason: "tie"}
+	l, r := c.local.best(), c.remote.best()
+	switch gap := r.Sub(l); {
+	case l.IsZero() || r.IsZero():
+		return WinLocal, ReasonNoTime
+	case gap.Abs() < tie+c.skew.Abs():
+		return WinLocal, ReasonTie
 	case gap > 0:
-		return Verdict{Winner: WinRemote}
+		return WinRemote, ReasonNewest
 	}
-	return Verdict{Winner: WinLocal}
+	return WinLocal, ReasonNewest
 }
