@@ -2,14 +2,12 @@ package pass
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/tandem-sync/tandem/channels"
-	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/record"
 )
@@ -154,37 +152,3 @@ func (s *slice) readGone(ctx context.Context, getter channels.Getter, ids []stri
 	}
 	return s.pipe.flush(ctx)
 }
-
-// clean gives a text for people without the channel's credentials.
-func (s *slice) clean(text string) string {
-	if s.C.Redact == nil {
-		return text
-	}
-	return s.C.Redact(text)
-}
-
-// received is a record as it came, for a person to look at. Where the reader
-// does not keep it, the mapped values are the next best.
-func (s *slice) received(r *record.Record) json.RawMessage {
-	raw := r.Raw
-	if len(raw) == 0 && len(r.Values) > 0 {
-		fields := make(map[string]json.RawMessage, len(r.Values))
-		for f, path := range s.C.Manual.RemotePaths() {
-			if f < len(r.Values) && r.Values[f].Has() {
-				fields[path] = jsonOf(r.Values[f])
-			}
-		}
-		b, err := json.Marshal(fields)
-		if err != nil {
-			return nil
-		}
-		raw = b
-	}
-	if s.C.Redact != nil && len(raw) > 0 {
-		raw = []byte(s.C.Redact(string(raw)))
-	}
-	return payload(raw)
-}
-
-// said is what the remote answered, where the error has it.
-func (s *slice) said(err error) string { return s.clean(fault.AnswerOf(err)) }

@@ -95,7 +95,7 @@ func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch,
 		s.addPage(b, page)
 		src.took(page)
 		bytes += page.Bytes
-		if len(b.recs) >= s.maxRecords() || bytes >= batchBytes {
+		if len(b.recs) >= s.most || bytes >= batchBytes {
 			return b, nil
 		}
 	}
