@@ -25,7 +25,7 @@ func (c *checker) channels() {
 		if why := badSchedule(ch.Schedule); ch.Schedule != "" && why != "" {
 			c.fault(at+".schedule", why, `write five fields such as "*/5 * * * *", "@every 30s" or "off"`)
 		}
-		if len(ch.Connectors) == 0 && len(ch.Operations) == 0 {
+		if len(ch.Connectors) == 0 && len(ch.Operations) == 0 && !c.bringsOperations(ch.Type) {
 			c.fault(at+".connectors", "the channel has no connector", "add at least one connector")
 		}
 		names := map[string]string{}
@@ -34,6 +34,13 @@ func (c *checker) channels() {
 		}
 		c.channelType(at, ch)
 	}
+}
+
+// bringsOperations reports whether channels of the type have operations of their
+// own, so that one without connectors is of use.
+func (c *checker) bringsOperations(typ string) bool {
+	t, err := c.reg.Get(typ)
+	return err == nil && len(t.Info().Operations) > 0
 }
 
 // channelType asks the channel's type about the settings that it owns.
