@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -20,9 +19,6 @@ import (
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/redact"
 )
-
-// maxRetryAfter caps what a server may ask us to wait.
-const maxRetryAfter = time.Hour
 
 // errorf makes an error that names the call and its address, with every known
 // secret masked.
@@ -153,87 +149,6 @@ func sizeHint(length int64) int {
 func (h *HTTP) tooLarge(r Request, u *url.URL) error {
 	return h.errorf(fault.Permanent, "page_too_large", r, u, "the answer is larger than %d MiB", MaxBody>>20).
 		WithHint("ask for smaller pages")
-}
-
-// statusError classes an answer outside of 200 to 299.
-func (h *HTTP) statusError(r Request, u *url.URL, hr *http.Response) error {
-	// The beginning is enough; what breaks off or never ends changes nothing.
-	body, _ := io.ReadAll(io.LimitReader(hr.Body, 16<<10))
-	class, code, hint := classify(hr.StatusCode)
-	e := h.errorf(class, code, r, u, "%s%s", statusText(hr.StatusCode), h.excerpt(body))
-	if hr.StatusCode == http.StatusUnauthorized {
-		e.Err = marked{e.Err, errUnauthorized}
-	}
-	e.Answer = statusText(hr.StatusCode) + h.excerpt(body)
-	if hint != "" {
-		e = e.WithHint(hint)
-	}
-	if class == fault.Retryable || class == fault.RateLimited {
-		if after := h.retryAfter(hr.Header); after > 0 {
-			e = e.After(after)
-		}
-	}
-	return e
-}
-
-// marked is an error that is also another one, without its text.
-type marked struct {
-	error
-	also error
-}
-
-// Is reports whether target is the other one.
-func (m marked) Is(target error) bool { return target == m.also } //nolint:errorlint // a mark is one value
-
-func statusText(code int) string {
-	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
-}
-
-func classify(status int) (class fault.Class, code, hint string) {
-	switch {
-	case status == http.StatusUnauthorized:
-		return fault.Permanent, fault.CodeAuth, "the credential is missing, wrong or has expired: check transport.token or transport.auth"
-	case status == http.StatusForbidden:
-		return fault.Permanent, fault.CodeAuth, "the credential is known but may not do this: check its permissions"
-	case status == http.StatusNotFound || status == http.StatusGone:
-		return fault.Permanent, fault.CodeNotFound, "check base_url and the path"
-	case status == http.StatusTooManyRequests:
-		return fault.RateLimited, "rate_limit", "lower transport.rate_limit or transport.concurrency"
-	case status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		return fault.Retryable, fault.CodeUnreachable, "the remote asks to try later: is it slow or overloaded?"
-	case status >= 500:
-		return fault.Retryable, fault.CodeUnreachable, "the remote has trouble of its own: see its status or its logs; the next run goes on from here"
-	}
-	return fault.Permanent, "refused", "the remote does not accept the request: check the path, the query and the body"
-}
-
-// retryAfter reads Retry-After.
-func (h *HTTP) retryAfter(header http.Header) time.Duration {
-	return retryAfterOf(header, h.clock.Now())
-}
-
-// retryAfterOf reads Retry-After: seconds, or a date that is compared with the
-// server's own clock where it says it. Nonsense counts as missing.
-func retryAfterOf(header http.Header, ours time.Time) time.Duration {
-	v := strings.TrimSpace(header.Get("Retry-After"))
-	if v == "" {
-		return 0
-	}
-	if secs, err := strconv.ParseFloat(v, 64); err == nil {
-		if !(secs > 0) {
-			return 0
-		}
-		return time.Duration(min(secs, maxRetryAfter.Seconds()) * float64(time.Second))
-	}
-	at, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		now = ours
-	}
-	return max(0, min(at.Sub(now), maxRetryAfter))
 }
 
 // redirect gives where a redirect leads: only GET, only within the origin.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -64,6 +65,7 @@ type tokenClient struct {
 	timeout time.Duration
 	clock   clock.Clock
 	mask    *masks
+	revoked []string // words for invalid_grant
 	// inBody remembers that the endpoint wants the client's credential in the
 	// body and not as basic authentication.
 	inBody atomic.Bool
@@ -74,7 +76,7 @@ type tokenClient struct {
 func newTokenClient(cfg HTTPConfig, g Guard, o options, m *masks) *tokenClient {
 	u := cfg.Auth.TokenURL
 	d := Dialer{Guard: g, Resolver: o.resolver, Target: Target{Port: Port(u), Plaintext: u.Scheme == "http"}}
-	return &tokenClient{auth: cfg.Auth, timeout: cfg.Timeout, clock: o.clock, mask: m, client: &http.Client{
+	c := &tokenClient{auth: cfg.Auth, timeout: cfg.Timeout, clock: o.clock, mask: m, revoked: o.dialect.Revoked, client: &http.Client{
 		Transport: &http.Transport{
 			Proxy: nil, DialContext: d.DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots},
 			TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: maxHeaderBytes,
@@ -83,6 +85,8 @@ func newTokenClient(cfg HTTPConfig, g Guard, o options, m *masks) *tokenClient {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+	c.inBody.Store(o.dialect.InBody)
+	return c
 }
 
 // exchange gets a token: by refresh, or as the client itself when refresh is "".
@@ -185,8 +189,10 @@ func (c *tokenClient) answered(op string, hr *http.Response, body []byte) error 
 	var said struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
+		Status      string `json:"status"`
 	}
 	_ = json.Unmarshal(body, &said) // another form is told as it is
+	revoked := said.Error == "invalid_grant" || slices.Contains(c.revoked, said.Status)
 	text := said.Error
 	if said.Description != "" {
 		text += ": " + said.Description
@@ -198,10 +204,10 @@ func (c *tokenClient) answered(op string, hr *http.Response, body []byte) error 
 	text = strings.TrimSpace(status + " " + text)
 	switch {
 	case hr.StatusCode == http.StatusTooManyRequests:
-		return c.refuse(outcomeNotSent, fault.RateLimited, "rate_limit", op, text).after(max(retryAfterOf(hr.Header, c.clock.Now()), time.Second))
+		return c.refuse(outcomeNotSent, fault.RateLimited, codeRateLimit, op, text).after(max(RetryAfter(hr.Header, c.clock.Now(), maxRetryAfter), time.Second))
 	case hr.StatusCode >= 500 || hr.StatusCode == http.StatusRequestTimeout:
-		return c.refuse(outcomeUnknown, fault.Retryable, fault.CodeUnreachable, op, text).after(retryAfterOf(hr.Header, c.clock.Now()))
-	case said.Error == "invalid_grant":
+		return c.refuse(outcomeUnknown, fault.Retryable, fault.CodeUnreachable, op, text).after(RetryAfter(hr.Header, c.clock.Now(), maxRetryAfter))
+	case revoked:
 		return c.refuse(outcomeRefused, fault.Permanent, fault.CodeAuth, op, text).hint("the token endpoint does not accept this credential: check transport.auth")
 	}
 	hint := "check client_id, client_secret and scopes in transport.auth"

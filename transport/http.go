@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/clock"
+	"github.com/tandem-sync/tandem/internal/jitter"
 	"github.com/tandem-sync/tandem/internal/redact"
 	"github.com/tandem-sync/tandem/internal/yield"
 )
@@ -43,13 +43,15 @@ type HTTP struct {
 	dialer  Dialer
 	tls     *tls.Config
 	slots   chan struct{}
-	limit   *limiter
+	limit   *Limiter // nil none
+	hold    *hold    // nil none
 	budget  *budget
 	mask    *masks
 	oauth   *oauth // nil unless auth is oauth2
 	breaker *Breaker
 	clock   clock.Clock
-	rand    func() float64
+	rand    func() float64 // nil: of the context
+	heard   func(status int, header http.Header)
 }
 
 // NewHTTP makes a client for cfg.BaseURL that dials only what g allows. It
@@ -58,7 +60,7 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 	if cfg.BaseURL == nil {
 		return nil, fault.New(fault.Permanent, fault.CodeConfig, "http", "base_url is missing")
 	}
-	o := options{clock: clock.System{}, rand: rand.Float64}
+	o := options{clock: clock.System{}}
 	for _, set := range opts {
 		set(&o)
 	}
@@ -81,8 +83,8 @@ func NewHTTP(cfg HTTPConfig, g Guard, opts ...Option) (*HTTP, error) {
 		ForceAttemptHTTP2:      true,
 	}
 	h := &HTTP{
-		cfg: cfg, tr: tr, dialer: d, tls: trust, slots: make(chan struct{}, cfg.Concurrency), limit: newLimiter(cfg.Rate), budget: newBudget(),
-		clock: o.clock, rand: o.rand,
+		cfg: cfg, tr: tr, dialer: d, tls: trust, slots: make(chan struct{}, cfg.Concurrency), limit: NewLimiter(cfg.Rate, "the channel's own rate_limit"),
+		budget: newBudget(), clock: o.clock, rand: o.rand, heard: o.heard, hold: o.hold,
 		client: &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	h.mask = newMasks(secrets(cfg)...)
@@ -134,6 +136,11 @@ type Request struct {
 	// Safe says that repeating the call changes nothing, as for a search by
 	// POST. GET and HEAD are always safe.
 	Safe bool
+	// Classify says what refusals mean; nil is the transport's own rule.
+	Classify Classify
+	// Limit is kept by every attempt beside the client's own rate: for calls that
+	// the remote limits apart. nil none.
+	Limit *Limiter
 }
 
 // Response is an answer with status 200 to 299.
@@ -177,7 +184,7 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 			return nil, last
 		}
 		last = err
-		wait, again := h.again(err, try)
+		wait, again := h.again(ctx, err, try)
 		if !safe || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
 			return nil, err
 		}
@@ -210,7 +217,7 @@ func (h *HTTP) authorised(ctx context.Context, r Request, u *url.URL, renewed *b
 }
 
 // again says whether err is worth a repeat here, and after which wait.
-func (h *HTTP) again(err error, try int) (time.Duration, bool) {
+func (h *HTTP) again(ctx context.Context, err error, try int) (time.Duration, bool) {
 	class := fault.Of(err)
 	if try+1 >= attempts || class != fault.Retryable && class != fault.RateLimited {
 		return 0, false
@@ -219,6 +226,9 @@ func (h *HTTP) again(err error, try int) (time.Duration, bool) {
 		return after, after <= Patience
 	}
 	ceiling := min(retryBase<<try, Patience)
+	if h.rand == nil {
+		return jitter.Between(ctx, 0, ceiling), true
+	}
 	return time.Duration(h.rand() * float64(ceiling)), true
 }
 
@@ -230,7 +240,7 @@ func (h *HTTP) attempt(ctx context.Context, r Request, u *url.URL, token redact.
 	}
 	defer func() { <-h.slots }()
 	for hop := 0; ; hop++ {
-		if err := h.pace(ctx, r.Op); err != nil {
+		if err := h.pace(ctx, r); err != nil {
 			return nil, err
 		}
 		resp, next, err := h.guarded(ctx, r, u, token)
@@ -262,21 +272,6 @@ var errUnauthorized = errors.New("unauthorized")
 
 func unauthorized(err error) bool { return errors.Is(err, errUnauthorized) }
 
-// pace waits until the rate limit lets a call through.
-func (h *HTTP) pace(ctx context.Context, op string) error {
-	wait, taken := h.limit.reserve(h.clock.Now(), Patience)
-	if !taken {
-		return fault.New(fault.RateLimited, "rate_limit", op, "the channel's own rate_limit allows the next call in %s", wait.Round(time.Millisecond)).After(wait)
-	}
-	if wait <= 0 {
-		return nil
-	}
-	if err := h.clock.Sleep(ctx, wait); err != nil {
-		return cancelled(op, err)
-	}
-	return nil
-}
-
 // once sends one request and reads its answer, or gives where a redirect leads.
 func (h *HTTP) once(ctx context.Context, r Request, u *url.URL, token redact.Secret) (*Response, *url.URL, error) {
 	if err := yield.Point(ctx, "http.before_request"); err != nil {
@@ -295,6 +290,9 @@ func (h *HTTP) once(ctx context.Context, r Request, u *url.URL, token redact.Sec
 		return nil, nil, h.sendError(ctx, limited, r, u, err)
 	}
 	defer func() { _ = hr.Body.Close() }()
+	if h.heard != nil {
+		h.heard(hr.StatusCode, hr.Header)
+	}
 	if hr.StatusCode >= 300 && hr.StatusCode < 400 {
 		next, err := h.redirect(r, u, hr)
 		return nil, next, err

@@ -39,28 +39,33 @@ func ParseRate(s string) (Rate, error) {
 	return Rate{n, d}, nil
 }
 
-// limiter keeps a Rate exactly: it remembers when the last N calls were let
+// Limiter keeps a Rate exactly: it remembers when the last N calls were let
 // through, and the next one may go Per after the oldest of them. A token
-// bucket with a burst of N would let almost 2N through in one stretch.
-type limiter struct {
+// bucket with a burst of N would let almost 2N through in one stretch. Safe for
+// concurrent use; nil limits nothing.
+type Limiter struct {
+	name string
 	mu   sync.Mutex
 	per  time.Duration
 	last []time.Time // ring of the last N departures; zero is none
 	next int
 }
 
-func newLimiter(r Rate) *limiter {
+// NewLimiter makes the limiter of one kind of calls, for Request.Limit. name says
+// whose limit it is in errors: "HubSpot's limit on searches". It is nil for the
+// zero Rate.
+func NewLimiter(r Rate, name string) *Limiter {
 	if r.N < 1 {
 		return nil
 	}
 	// A fiftieth of slack, because calls sent Per apart can arrive closer.
-	return &limiter{per: r.Per + r.Per/50, last: make([]time.Time, r.N)}
+	return &Limiter{name: name, per: r.Per + r.Per/50, last: make([]time.Time, r.N)}
 }
 
 // reserve takes a place at now, or reports how long the caller would have to
 // wait when that is more than patience; then nothing is taken. A wait within
 // patience is taken and the caller must wait it.
-func (l *limiter) reserve(now time.Time, patience time.Duration) (wait time.Duration, taken bool) {
+func (l *Limiter) reserve(now time.Time, patience time.Duration) (wait time.Duration, taken bool) {
 	if l == nil {
 		return 0, true
 	}
