@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/sync/record"
+	"github.com/tandem-sync/tandem/transport"
 )
 
 // The property that holds a contact's time of change; searches filter and sort
@@ -74,8 +75,8 @@ func (p *plan) decoder() *decoder {
 }
 
 // decode reads an answer's body, whose memory the records' Raw shares.
-func (d *decoder) decode(op string, a *answer) (*page, error) {
-	body := bytes.TrimPrefix(a.body, []byte("\xef\xbb\xbf"))
+func (d *decoder) decode(op string, a *transport.Response) (*page, error) {
+	body := bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf"))
 	if !jsontext.Value(body).IsValid(lenient...) {
 		return nil, notJSON(op, a)
 	}
@@ -86,15 +87,15 @@ func (d *decoder) decode(op string, a *answer) (*page, error) {
 	got := d.got
 	d.s.b, d.got, d.mem, d.last = nil, page{}, nil, len(got.records)
 	if !d.seen {
-		return nil, fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is JSON without results (%d bytes)", len(a.body)).
+		return nil, fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is JSON without results (%d bytes)", len(a.Body)).
 			WithHint("is base_url right? a proxy may have answered")
 	}
 	return &got, nil
 }
 
 // one reads an answer that is a single record.
-func (d *decoder) one(op string, a *answer) (record.Record, error) {
-	body := bytes.TrimPrefix(a.body, []byte("\xef\xbb\xbf"))
+func (d *decoder) one(op string, a *transport.Response) (record.Record, error) {
+	body := bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf"))
 	if !jsontext.Value(body).IsValid(lenient...) {
 		return record.Record{}, notJSON(op, a)
 	}
@@ -105,16 +106,16 @@ func (d *decoder) one(op string, a *answer) (record.Record, error) {
 	return r, nil
 }
 
-func notJSON(op string, a *answer) error {
-	body := strings.TrimSpace(string(a.body[:min(len(a.body), 64)]))
+func notJSON(op string, a *transport.Response) error {
+	body := strings.TrimSpace(string(a.Body[:min(len(a.Body), 64)]))
 	switch {
 	case body == "":
 		return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is empty")
-	case strings.HasPrefix(body, "<") || strings.Contains(a.header.Get("Content-Type"), "html"):
+	case strings.HasPrefix(body, "<") || strings.Contains(a.Header.Get("Content-Type"), "html"):
 		return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is HTML, not JSON").
 			WithHint("is base_url right? a login page or a proxy may have answered")
 	}
-	return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is not valid JSON (%d bytes): it may have been cut off", len(a.body))
+	return fault.New(fault.Retryable, fault.CodeBadAnswer, op, "the answer is not valid JSON (%d bytes): it may have been cut off", len(a.Body))
 }
 
 func (d *decoder) top(name []byte, i int) int {

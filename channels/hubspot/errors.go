@@ -3,27 +3,22 @@ package hubspot
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/tandem-sync/tandem/fault"
-	"github.com/tandem-sync/tandem/internal/redact"
+	"github.com/tandem-sync/tandem/transport"
 )
 
-// The codes beside fault's own.
+// The codes beside fault's own and transport's.
 const (
-	codeRateLimit = "rate_limit"    // too many calls in some seconds
 	codeDaily     = "daily_limit"   // the day's calls are used up
 	codeBusy      = "remote_locked" // 423: too much is going on at the account
 	codeMigrating = "migrating"     // 477: the account moves between data centres
-	codeRefused   = "refused"
-	codeRow       = "remote_row" // a row of a batch failed on HubSpot's side
+	codeRow       = "remote_row"    // a row of a batch failed on HubSpot's side
 )
 
 // The waits where HubSpot names none.
@@ -37,30 +32,8 @@ const (
 	midnightSlip = time.Minute // clocks differ
 )
 
-// errorf makes an error that names the call, with the credential masked.
-func (c *client) errorf(class fault.Class, code string, k call, format string, args ...any) *fault.Error {
-	where := *c.base
-	where.User, where.RawQuery = nil, k.query.Encode()
-	where.Path = strings.TrimSuffix(where.Path, "/") + k.path
-	where.RawPath = ""
-	return &fault.Error{
-		Class: class, Code: code, Op: k.op,
-		Err: errors.New(c.mask.Text(k.method() + " " + redact.URL(&where) + ": " + fmt.Sprintf(format, args...))),
-	}
-}
-
-func cancelled(op string, err error) error {
-	return fault.Wrap(fault.Retryable, fault.CodeCancelled, op, err)
-}
-
-// strip gives an error's text without the address that net/http puts around it.
-func strip(err error) string {
-	var ue *url.Error
-	for errors.As(err, &ue) {
-		err, ue = ue.Err, nil
-	}
-	return short(err.Error())
-}
+// statusMigrating is HubSpot's own status of an account on the move.
+const statusMigrating = 477
 
 // short gives at most 200 printable characters.
 func short(s string) string {
@@ -84,7 +57,7 @@ func readTrouble(body []byte) trouble {
 	// Members of other types than expected must not hide the rest.
 	var m map[string]json.RawMessage
 	if json.Unmarshal(body, &m) != nil {
-		return trouble{message: string(body[:min(len(body), 64<<10)])}
+		return trouble{message: string(body)}
 	}
 	text := func(name string) (s string) {
 		_ = json.Unmarshal(m[name], &s)
@@ -105,108 +78,84 @@ func readTrouble(body []byte) trouble {
 	return t
 }
 
-// refused classes an answer outside of 200 to 299.
-func (c *client) refused(k call, hr *http.Response, body []byte) error {
-	t := readTrouble(body)
-	status := strings.TrimSpace(strconv.Itoa(hr.StatusCode) + " " + http.StatusText(hr.StatusCode))
-	text := status
-	if t.category != "" {
-		text += " " + short(c.mask.Text(t.category))
-	}
-	if t.message != "" {
-		text += ": " + short(c.mask.Text(t.message))
-	}
-	class, code, hint := classify(hr.StatusCode)
-	if len(t.scopes) > 0 && hr.StatusCode == http.StatusForbidden {
-		hint = "add to the private app: " + short(c.mask.Text(strings.Join(t.scopes, ", ")))
-	}
-	e := c.errorf(class, code, k, "%s", text).WithHint(hint)
-	after := c.retryAfter(hr.Header)
-	switch hr.StatusCode {
-	case http.StatusTooManyRequests:
-		return c.limited(e, t, after, hr.Header)
-	case http.StatusLocked:
-		return e.After(max(after, lockedWait))
-	case statusMigrating:
-		if after == 0 {
-			after = migrateWait
+// text is what a person is told; nil where the body says nothing.
+func (t trouble) text() error {
+	var parts []string
+	for _, s := range []string{t.category, t.message} {
+		if s != "" {
+			parts = append(parts, s)
 		}
-		e = e.After(after)
-		c.gate.shut(c.clock.Now().Add(after), e)
-		return e
 	}
-	if class == fault.Retryable && after > 0 {
-		e = e.After(after)
+	if parts == nil {
+		return nil
+	}
+	return errors.New(strings.Join(parts, ": "))
+}
+
+// classify says what a refusal of HubSpot's means; it is the transport's
+// Classify. What it leaves out is as for every remote.
+func (c *client) classify(status int, header http.Header, body []byte) *fault.Error {
+	t := readTrouble(body)
+	e := &fault.Error{Err: t.text()}
+	after := transport.RetryAfter(header, c.clock.Now(), maxWait)
+	switch status {
+	case http.StatusUnauthorized:
+		e.Hint = c.hint("the token is wrong, revoked or expired: copy the access token of the private app into transport.token",
+			"HubSpot does not accept a token that it has just given out: is the app still installed in the account?")
+	case http.StatusForbidden:
+		e.Hint = c.hint("the private app", "the app") + " lacks a scope: reading contacts needs crm.objects.contacts.read"
+		if len(t.scopes) > 0 {
+			e.Hint = c.hint("add to the private app: ", "add to the app, and install it again: ") + short(strings.Join(t.scopes, ", "))
+		}
+	case http.StatusNotFound, http.StatusGone:
+		e.Hint = "check base_url"
+	case http.StatusTooManyRequests:
+		c.limited(e, t, after, header)
+	case http.StatusLocked:
+		e.Class, e.Code, e.RetryAfter = fault.RateLimited, codeBusy, max(after, lockedWait)
+		e.Hint = "HubSpot is working through many changes of this account"
+	case statusMigrating:
+		e.Class, e.Code, e.RetryAfter = fault.RateLimited, codeMigrating, after
+		e.Hint = "HubSpot is moving this account between data centres; it can take a day"
+		if after == 0 {
+			e.RetryAfter = migrateWait
+		}
+	case 522, 525, 526:
+		e.Hint = "HubSpot's edge cannot reach its API; if it lasts, check base_url and ask HubSpot's support"
+	default:
+		if status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly {
+			e.Hint = "HubSpot does not accept the request: check the mapped property names"
+		}
 	}
 	return e
 }
 
-// limited fills the error of a 429 by the policy that was broken.
-func (c *client) limited(e *fault.Error, t trouble, after time.Duration, h http.Header) error {
+// hint chooses by the kind of credential.
+func (c *client) hint(private, app string) string {
+	if c.app {
+		return app
+	}
+	return private
+}
+
+// limited fills the error of a 429 by the policy that was broken. It always names
+// a wait, so that the call is not repeated before it can succeed.
+func (c *client) limited(e *fault.Error, t trouble, after time.Duration, h http.Header) {
 	message := strings.ToUpper(t.message)
+	e.Class, e.Hint = fault.RateLimited, "lower transport.rate_limit; the account's limit is shared by all its apps"
 	switch {
 	case t.policy == "DAILY" || t.policy == "" && strings.Contains(message, "DAILY LIMIT"):
-		e.Code = codeDaily
+		e.Code, e.Hint = codeDaily, "the account's daily limit is used up; it begins anew at midnight in the account's time zone"
 		if after == 0 {
 			after = c.untilReset(h)
 		}
-		e = e.WithHint("the account's daily limit is used up; it begins anew at midnight in the account's time zone")
 	case after > 0:
 	case t.policy == "SECONDLY" || t.policy == "" && strings.Contains(message, "SECONDLY LIMIT") && !strings.Contains(message, "TEN"):
 		after = secondlyWait
 	default:
 		after = burstWait
 	}
-	e = e.After(after)
-	c.gate.shut(c.clock.Now().Add(after), e)
-	return e
-}
-
-// statusMigrating is HubSpot's own status of an account on the move.
-const statusMigrating = 477
-
-func classify(status int) (class fault.Class, code, hint string) {
-	switch status {
-	case http.StatusUnauthorized:
-		return fault.Permanent, fault.CodeAuth, "the token is wrong, revoked or expired: copy the access token of the private app into transport.token"
-	case http.StatusForbidden:
-		return fault.Permanent, fault.CodeAuth, "the private app lacks a scope: reading contacts needs crm.objects.contacts.read"
-	case http.StatusNotFound, http.StatusGone:
-		return fault.Permanent, fault.CodeNotFound, "check base_url"
-	case http.StatusTooManyRequests:
-		return fault.RateLimited, codeRateLimit, "lower transport.rate_limit; the account's limit is shared by all its apps"
-	case http.StatusLocked:
-		return fault.RateLimited, codeBusy, "HubSpot is working through many changes of this account"
-	case statusMigrating:
-		return fault.RateLimited, codeMigrating, "HubSpot is moving this account between data centres; it can take a day"
-	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return fault.Retryable, fault.CodeUnreachable, ""
-	case 522, 525, 526:
-		return fault.Retryable, fault.CodeUnreachable, "HubSpot's edge cannot reach its API; if it lasts, check base_url and ask HubSpot's support"
-	}
-	if status >= 500 {
-		return fault.Retryable, fault.CodeUnreachable, ""
-	}
-	if status >= 300 && status < 400 {
-		return fault.Permanent, "redirect", "use the final address in base_url"
-	}
-	return fault.Permanent, codeRefused, "HubSpot does not accept the request: check the mapped property names"
-}
-
-// retryAfter reads Retry-After: seconds, or a date by the server's own clock.
-func (c *client) retryAfter(h http.Header) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if secs, err := strconv.ParseFloat(v, 64); err == nil {
-		if !(secs > 0) {
-			return 0
-		}
-		return time.Duration(min(secs, maxWait.Seconds()) * float64(time.Second))
-	}
-	at, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
-	return max(0, min(at.Sub(c.remoteNow(h)), maxWait))
+	e.RetryAfter = after
 }
 
 func (c *client) remoteNow(h http.Header) time.Time {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+
+	"github.com/tandem-sync/tandem/transport"
 )
 
 // FuzzDecode holds the decoder to encoding/json: it takes any bytes without a
@@ -19,7 +21,7 @@ func FuzzDecode(f *testing.F) {
 	p := newPlan([]string{"email", "phone"}, true)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kept := bytes.Clone(body)
-		got, err := p.decoder().decode("op", &answer{body: body})
+		got, err := p.decoder().decode("op", &transport.Response{Body: body})
 		if !bytes.Equal(kept, body) {
 			t.Fatal("the body was changed")
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/transport"
 )
 
 // operation is something that can be asked of an account beside syncing it. All
@@ -17,14 +18,14 @@ import (
 type operation struct {
 	name, summary string
 	params        []channels.OperationParam
-	call          func(params map[string]string) (call, error)
+	call          func(params map[string]string) (transport.Request, error)
 }
 
 // operations are those of every channel, in order of name.
 var operations = []operation{
 	{
 		name: "account", summary: "The account: its number, time zone, currency and where its data is kept",
-		call: func(map[string]string) (call, error) { return call{path: "/account-info/v3/details"}, nil },
+		call: at(accountPath),
 	},
 	{
 		name: "contact", summary: "One contact by its id or e-mail address, as HubSpot shows it",
@@ -33,20 +34,25 @@ var operations = []operation{
 	},
 	{
 		name: "properties", summary: "The properties contacts have: what `remote:` of a mapping can name",
-		call: func(map[string]string) (call, error) { return call{path: "/crm/v3/properties/contacts"}, nil },
+		call: at("/crm/v3/properties/contacts"),
 	},
 	{
 		name: "usage", summary: "How many calls private apps have made today, of how many, and when the day ends",
-		call: func(map[string]string) (call, error) {
-			return call{path: "/account-info/v3/api-usage/daily/private-apps"}, nil
-		},
+		call: at("/account-info/v3/api-usage/daily/private-apps"),
 	},
 }
 
-func contactCall(params map[string]string) (call, error) {
+const accountPath = "/account-info/v3/details"
+
+// at is a call without parameters.
+func at(path string) func(map[string]string) (transport.Request, error) {
+	return func(map[string]string) (transport.Request, error) { return get("", path, nil), nil }
+}
+
+func contactCall(params map[string]string) (transport.Request, error) {
 	id, email := params["id"], params["email"]
-	usage := func(format string, args ...any) (call, error) {
-		return call{}, fault.New(fault.Permanent, fault.CodeUsage, "operation contact", format, args...).
+	usage := func(format string, args ...any) (transport.Request, error) {
+		return transport.Request{}, fault.New(fault.Permanent, fault.CodeUsage, "operation contact", format, args...).
 			WithHint("give --param id=NUMBER or --param email=ADDRESS")
 	}
 	q := url.Values{}
@@ -64,7 +70,7 @@ func contactCall(params map[string]string) (call, error) {
 			q.Set(name, v)
 		}
 	}
-	return call{path: contactsPath + "/" + url.PathEscape(id), query: q}, nil
+	return get("", contactsPath+"/"+url.PathEscape(id), q), nil
 }
 
 // Operations lists what can be called, in order of name.
@@ -90,16 +96,16 @@ func (c *Channel) Call(ctx context.Context, name string, params map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	k.op = "hubspot: call " + name
+	k.Op = "hubspot: call " + name
 	got, err := c.client.do(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	// An answer that repeats what it was sent must not tell the token.
-	if body := c.client.mask.Text(string(got.body)); json.Valid([]byte(body)) {
+	if body := c.Redact(string(got.Body)); json.Valid([]byte(body)) {
 		return json.RawMessage(strings.TrimSpace(body)), nil
 	}
-	return nil, c.client.errorf(fault.Retryable, fault.CodeBadAnswer, k, "the answer is not JSON")
+	return nil, notJSON(k.Op, got)
 }
 
 func operationNames() []string {

@@ -101,14 +101,14 @@ func (c *client) learnZone(ctx context.Context) {
 	if !ok || q.Daily <= 0 || q.DailyLeft > q.Daily/lowShare || !c.zone.ask() {
 		return
 	}
-	got, err := c.do(ctx, call{op: "hubspot: account details", path: "/account-info/v3/details"})
+	got, err := c.do(ctx, get("hubspot: account details", accountPath, nil))
 	if err != nil {
 		return
 	}
 	var details struct {
 		TimeZone string `json:"timeZone"`
 	}
-	if json.Unmarshal(got.body, &details) != nil || details.TimeZone == "" {
+	if json.Unmarshal(got.Body, &details) != nil || details.TimeZone == "" {
 		return
 	}
 	if loc, err := time.LoadLocation(details.TimeZone); err == nil {

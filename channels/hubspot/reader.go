@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/sync/record"
+	"github.com/tandem-sync/tandem/transport"
 )
 
 // reader reads a listing page by page. Not safe for concurrent use.
@@ -54,7 +55,7 @@ func (r *reader) ReadPage(ctx context.Context) (channels.Page, error) {
 	}
 	page := channels.Page{
 		Records: f.records, Next: cursor, Total: f.next.Total - 1, Bytes: f.bytes,
-		RemoteNow: f.answer.remoteNow, FetchStarted: f.answer.started,
+		RemoteNow: f.answer.RemoteNow, FetchStarted: f.answer.Started,
 		Listed: f.next.Stage == stageGone || f.next.Stage == stageEnd,
 	}
 	r.pos = f.next
@@ -64,7 +65,7 @@ func (r *reader) ReadPage(ctx context.Context) (channels.Page, error) {
 // fetched is what one page brought.
 type fetched struct {
 	op      string
-	answer  *answer // of the first call
+	answer  *transport.Response // of the first call
 	records []record.Record
 	bytes   int
 	next    position
@@ -138,7 +139,7 @@ func (r *reader) page(ctx context.Context, f *fetched, d *decoder, query url.Val
 	if r.pos.After != "" {
 		query.Set("after", r.pos.After)
 	}
-	a, err := r.c.client.do(ctx, call{op: f.op, path: contactsPath, query: query})
+	a, err := r.c.client.do(ctx, get(f.op, contactsPath, query))
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +147,7 @@ func (r *reader) page(ctx context.Context, f *fetched, d *decoder, query url.Val
 	if err != nil {
 		return nil, err
 	}
-	f.answer, f.records, f.bytes, f.next = a, got.records, len(a.body), r.pos
+	f.answer, f.records, f.bytes, f.next = a, got.records, len(a.Body), r.pos
 	if f.next.After = got.after; got.after != "" && got.after == r.pos.After {
 		return nil, fault.New(fault.Retryable, codeStalled, f.op, "HubSpot's cursor of the next page is that of this page")
 	}

@@ -58,7 +58,7 @@ func (w *rows) read(ctx context.Context, ids []string) ([]record.Record, int, er
 	var bytes atomic.Int64
 	var wg sync.WaitGroup
 	work := make(chan int)
-	for range min(cap(w.c.client.slots), (len(unique)+size-1)/size) {
+	for range min(w.c.client.http.Concurrency(), (len(unique)+size-1)/size) {
 		wg.Go(func() {
 			for from := range work {
 				to := min(from+size, len(unique))
@@ -160,7 +160,7 @@ func (w *rows) ask(ctx context.Context, open map[string]int, out []record.Record
 	if err := yield.Point(ctx, "get.before_fetch"); err != nil {
 		return 0, nil, err
 	}
-	a, err := w.c.client.do(ctx, call{op: w.op(), path: contactsPath + "/batch/read", query: url.Values{"archived": {"false"}}, body: body})
+	a, err := w.c.client.do(ctx, ask(w.op(), contactsPath+"/batch/read", url.Values{"archived": {"false"}}, body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -182,7 +182,7 @@ func (w *rows) ask(ctx context.Context, open map[string]int, out []record.Record
 		}
 	}
 	slices.Sort(silent)
-	return len(a.body), silent, nil
+	return len(a.Body), silent, nil
 }
 
 // rowError is one entry of a multi-status answer.
@@ -194,7 +194,7 @@ type rowError struct {
 
 // failures applies the errors of a multi-status answer to the rows they name.
 func (w *rows) failures(raw []byte, open map[string]int, out []record.Record, told map[string]bool) {
-	mask := &w.c.client.mask
+	c := w.c.client
 	var entries []json.RawMessage
 	_ = json.Unmarshal(raw, &entries) // no errors, or none that can be read: the rows stay silent
 	for _, entry := range entries {
@@ -215,7 +215,7 @@ func (w *rows) failures(raw []byte, open map[string]int, out []record.Record, to
 			}
 			class := rowClass(e.Category)
 			out[i] = record.Record{ID: id, Raw: entry, Err: fault.New(class, codeRow, w.op(), "HubSpot refuses contact %s: %s: %s",
-				id, short(mask.Text(e.Category)), short(mask.Text(e.Message)))}
+				id, c.short(e.Category), c.short(e.Message))}
 			if class == fault.Permanent {
 				delete(open, id)
 			}
@@ -242,20 +242,20 @@ func (w *rows) single(ctx context.Context, id string, out *record.Record) (int, 
 			query.Set("propertiesWithHistory", strings.Join(w.plan.mapped, ","))
 		}
 	}
-	a, err := w.c.client.do(ctx, call{op: w.op(), path: contactsPath + "/" + url.PathEscape(id), query: query})
+	a, err := w.c.client.do(ctx, get(w.op(), contactsPath+"/"+url.PathEscape(id), query))
 	switch {
 	case fault.CodeOf(err) == fault.CodeNotFound:
 		*out = record.Record{ID: id, Deleted: true}
 		return 0, nil
 	case err != nil:
 		return 0, err
-	case a.status != http.StatusOK:
-		return 0, fault.New(fault.Retryable, fault.CodeBadAnswer, w.op(), "HubSpot answers %d", a.status)
+	case a.Status != http.StatusOK:
+		return 0, fault.New(fault.Retryable, fault.CodeBadAnswer, w.op(), "HubSpot answers %d", a.Status)
 	}
 	r, err := w.plan.decoder().one(w.op(), a)
 	switch {
 	case err != nil:
-		return len(a.body), err
+		return len(a.Body), err
 	case r.Err == nil && r.ID != id:
 		*out = record.Record{ID: id, Deleted: true}
 	case r.Err == nil && w.plan.long():
@@ -264,5 +264,5 @@ func (w *rows) single(ctx context.Context, id string, out *record.Record) (int, 
 		r.ID = id
 		*out = r
 	}
-	return len(a.body), nil
+	return len(a.Body), nil
 }

@@ -84,7 +84,9 @@ func (r *reader) fetchSearch(ctx context.Context) (*fetched, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Permanent, fault.CodeFailed, f.op, err)
 	}
-	a, err := r.c.client.do(ctx, call{op: f.op, path: contactsPath + "/search", body: body, search: true})
+	q := ask(f.op, contactsPath+"/search", nil, body)
+	q.Limit = r.c.client.searches
+	a, err := r.c.client.do(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func (r *reader) fetchSearch(ctx context.Context) (*fetched, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.answer, f.records, f.bytes = a, got.records, len(a.body)
+	f.answer, f.records, f.bytes = a, got.records, len(a.Body)
 	if err := r.advance(f, got); err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func (r *reader) fetchSearch(ctx context.Context) (*fetched, error) {
 // advance finds what follows the page, and takes out of it what the next one
 // brings again.
 func (r *reader) advance(f *fetched, got *page) error {
-	f.next = r.pos.bound(f.answer.remoteNow)
+	f.next = r.pos.bound(f.answer.RemoteNow)
 	if f.next.Total == 0 && got.total >= 0 {
 		f.next.Total = got.total + 1
 	}

@@ -3,6 +3,7 @@ package hubspot
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 	_ "time/tzdata" // time_zone must work in an image without a zone database
 
@@ -13,6 +14,9 @@ import (
 
 // DefaultBaseURL is where HubSpot's API is.
 const DefaultBaseURL = "https://api.hubapi.com"
+
+// tokenPath is where HubSpot gives access tokens to apps, below the base address.
+const tokenPath = "/oauth/2026-03/token"
 
 // defaultRate stays below the smallest limit HubSpot gives a private app, 100
 // calls in ten seconds, so that others have a share of the account.
@@ -88,7 +92,7 @@ func parse(s channels.Settings) (parsed, []settings.Problem) {
 }
 
 func (p *parsed) parseTransport(raw json.RawMessage, problems *[]settings.Problem) {
-	t := settings.Parse("transport", withBase(raw), problems)
+	t := settings.Parse("transport", withDefaults(raw), problems)
 	p.http = transport.ParseHTTP(t, p.guard)
 	if p.http.Rate.N == 0 {
 		p.http.Rate = defaultRate
@@ -101,35 +105,60 @@ func (p *parsed) parseTransport(raw json.RawMessage, problems *[]settings.Proble
 			p.zone = loc
 		}
 	}
-	if p.http.Auth.Kind != transport.AuthBearer {
-		fix := "token: ${HUBSPOT_TOKEN}, the access token of a private app"
-		if t.Has("auth") {
-			t.Report("auth", fix, "HubSpot takes a bearer token only")
-		} else {
-			t.Report("token", fix, "is missing")
-		}
-	} else if p.http.Auth.Token == "" && t.Has("token") {
-		t.Report("token", "set the environment variable it comes from", "is empty")
-	}
+	p.checkAuth(t)
 	t.Done()
 }
 
-// withBase adds HubSpot's address where none is given.
-func withBase(raw json.RawMessage) json.RawMessage {
+// checkAuth refuses what HubSpot's own API does not take. Whatever stands before
+// it at another address may want something else.
+func (p *parsed) checkAuth(t settings.Object) {
+	const fix = "token: ${HUBSPOT_TOKEN}, the access token of a private app"
+	kind := p.http.Auth.Kind
+	switch {
+	case kind == transport.AuthOAuth2:
+	case kind == transport.AuthBearer:
+		if p.http.Auth.Token == "" && t.Has("token") {
+			t.Report("token", "set the environment variable it comes from", "is empty")
+		}
+	case !t.Has("auth"):
+		t.Report("token", fix, "is missing")
+	case p.http.BaseURL == nil || "https://"+p.http.BaseURL.Host == DefaultBaseURL:
+		t.Report("auth", fix+"; or auth: {type: oauth2, …}", "HubSpot takes a bearer token or OAuth2 only")
+	}
+}
+
+// withDefaults adds HubSpot's address, and the one of its token endpoint, where
+// none is given.
+func withDefaults(raw json.RawMessage) json.RawMessage {
 	var m map[string]json.RawMessage
 	if len(raw) > 0 && json.Unmarshal(raw, &m) != nil {
 		return raw // no mapping; the parser says so
 	}
-	if v, ok := m["base_url"]; ok && string(v) != "null" {
-		return raw
-	}
 	if m == nil {
 		m = map[string]json.RawMessage{}
 	}
-	m["base_url"] = json.RawMessage(`"` + DefaultBaseURL + `"`)
-	out, err := json.Marshal(m)
+	if missing(m["base_url"]) {
+		m["base_url"] = quoted(DefaultBaseURL)
+	}
+	var auth map[string]json.RawMessage
+	if json.Unmarshal(m["auth"], &auth) == nil && string(auth["type"]) == `"oauth2"` && missing(auth["token_url"]) {
+		if base, ok := settings.Scalar(m["base_url"]); ok {
+			auth["token_url"] = quoted(strings.TrimSuffix(strings.TrimSpace(base), "/") + tokenPath)
+			m["auth"] = encoded(auth, m["auth"])
+		}
+	}
+	return encoded(m, raw)
+}
+
+func missing(v json.RawMessage) bool { return v == nil || string(v) == "null" }
+
+func quoted(s string) json.RawMessage { return encoded(s, nil) }
+
+// encoded gives v as JSON; or is what stays when that cannot be.
+func encoded(v any, or json.RawMessage) json.RawMessage {
+	out, err := json.Marshal(v)
 	if err != nil {
-		return raw
+		return or
 	}
 	return out
 }

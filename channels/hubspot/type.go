@@ -34,13 +34,15 @@ type Type struct {
 	// SearchRate replaces HubSpot's own limit on searches, 4 per second and
 	// account; the zero Rate keeps it. For tests.
 	SearchRate transport.Rate
+	// Options change seams of the HTTP client; for tests.
+	Options []transport.Option
 }
 
 // Info describes the type.
 func (Type) Info() channels.Info {
 	return channels.Info{
 		Name: "hubspot", Label: "HubSpot", Icon: "hubspot",
-		Summary:      "Reads contacts of a HubSpot account with a private app's token",
+		Summary:      "Reads contacts of a HubSpot account with a private app's token or by OAuth2",
 		Schema:       schema,
 		Connectors:   []channels.ConnectorInfo{{Name: contacts, Label: "Contacts", Order: 1}},
 		Operations:   operationNames(),
@@ -73,12 +75,11 @@ func (t Type) Open(_ context.Context, s channels.Settings) (channels.Channel, er
 	if t.SearchRate.N == 0 {
 		t.SearchRate = searchRate
 	}
-	reach, err := transport.NewHTTP(p.http, p.guard)
+	c, err := newClient(p, t, transport.WithTokens(s.Tokens), transport.WithBreakerReport(s.Breaker))
 	if err != nil {
 		return nil, err
 	}
-	c := newClient(p, t)
-	ch := &Channel{name: s.Channel, client: c, reach: reach}
+	ch := &Channel{name: s.Channel, client: c}
 	for _, k := range p.connectors {
 		ch.connectors = append(ch.connectors, &connector{connectorSettings: k, client: c})
 	}
@@ -89,13 +90,12 @@ func (t Type) Open(_ context.Context, s channels.Settings) (channels.Channel, er
 type Channel struct {
 	name       string
 	client     *client
-	reach      *transport.HTTP // for Stages alone
 	connectors []*connector
 }
 
 // Ping reads one contact: it says whether the token is good and may read.
 func (c *Channel) Ping(ctx context.Context) error {
-	resp, err := c.client.do(ctx, call{op: "hubspot: ping", path: contactsPath, query: url.Values{"limit": {"1"}}})
+	resp, err := c.client.do(ctx, get("hubspot: ping", contactsPath, url.Values{"limit": {"1"}}))
 	if err != nil {
 		return err
 	}
@@ -143,10 +143,7 @@ func (c *Channel) Quota() []channels.Quota {
 }
 
 // Close frees idle connections.
-func (c *Channel) Close() error {
-	c.client.tr.CloseIdleConnections()
-	return c.reach.Close()
-}
+func (c *Channel) Close() error { return c.client.http.Close() }
 
 // Limits is what is left of the account's limits. A number HubSpot did not tell
 // is -1.

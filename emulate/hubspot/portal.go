@@ -9,6 +9,7 @@ package hubspot
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ const (
 type Config struct {
 	// Token is the access token that is accepted; "" is DefaultToken.
 	Token string
+	// App signs in by OAuth2, beside Token.
+	App App
 	// Now is the portal's clock; nil is the machine's. Advance moves it ahead.
 	Now func() time.Time
 	// IndexLag is how long a change takes to show up in searches.
@@ -45,11 +48,12 @@ type Config struct {
 
 // Portal is one emulated account. Safe for concurrent use.
 type Portal struct {
-	token  string
-	window int
-	id     int64
-	zone   *time.Location
-	base   func() time.Time
+	private string // the private app's token
+	app     access
+	window  int
+	id      int64
+	zone    *time.Location
+	base    func() time.Time
 
 	mu       sync.Mutex
 	ahead    time.Duration
@@ -92,7 +96,7 @@ func New(c Config) *Portal {
 		zone = time.UTC
 	}
 	p := &Portal{
-		token: c.Token, window: c.Window, id: c.ID, zone: zone, base: c.Now, lag: c.IndexLag,
+		private: c.Token, app: newAccess(c.App), window: c.Window, id: c.ID, zone: zone, base: c.Now, lag: c.IndexLag,
 		scopes: map[string]bool{ScopeRead: true, ScopeWrite: true}, calls: map[Op]int{}, answered: map[int]int{},
 		known: map[string]bool{}, contacts: map[int64]*contact{}, merged: map[int64]int64{}, emails: map[string]int64{},
 		lastID: firstID, index: newIndex(), limits: newMeter(c.Limits),
@@ -200,6 +204,7 @@ const (
 	OpAccount     Op = "account"
 	OpUsage       Op = "usage"
 	OpProperties  Op = "properties"
+	OpToken       Op = "token"
 	OpUnknown     Op = "unknown"
 )
 
@@ -208,6 +213,9 @@ const contactsPath = "/crm/v3/objects/contacts"
 // operation gives what r asks for, and the id in its path.
 func operation(r *http.Request) (Op, string) {
 	path := r.URL.Path
+	if r.Method == http.MethodPost && slices.Contains(tokenPaths, path) {
+		return OpToken, ""
+	}
 	switch r.Method + " " + path {
 	case "GET " + contactsPath:
 		if r.URL.Query().Get("archived") == "true" {

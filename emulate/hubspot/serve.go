@@ -19,6 +19,7 @@ type request struct {
 	id   string // of the path
 	body []byte
 	rows []Fault // row faults that apply to this call
+	app  bool    // it came with an app's access token
 }
 
 // answer is what a handler gives.
@@ -78,22 +79,28 @@ func (p *Portal) handle(q *request) (answer, func(http.ResponseWriter, *http.Req
 	if a.header.Get("Content-Type") == "" {
 		a = a.with("Content-Type", "application/json;charset=utf-8")
 	}
-	if q.op != OpSearch { // searches are limited apart, and tell nothing
+	if q.op != OpSearch && q.op != OpToken { // searches are limited apart, and tell nothing
 		p.limits.tell(a.header, now, p.zone)
+	}
+	if q.app { // apps are not told of a daily limit
+		a.header.Del("X-Hubspot-Ratelimit-Daily")
+		a.header.Del("X-Hubspot-Ratelimit-Daily-Remaining")
 	}
 	return a, spoil
 }
 
 func (p *Portal) decide(q *request, now time.Time) (answer, func(http.ResponseWriter, *http.Request, answer)) {
-	if problem, ok := p.authorize(q); !ok {
+	if problem, ok := p.authorize(q, now); !ok {
 		return problem, nil
 	}
 	f, ok := p.fault(q)
 	if ok && f.answer != nil {
 		return f.answer(p), f.spoil
 	}
-	if policy := p.limits.take(q.op, now, p.zone); policy != "" {
-		return p.tooMany(policy), nil
+	if q.op != OpToken {
+		if policy := p.limits.take(q.op, now, p.zone); policy != "" {
+			return p.tooMany(policy), nil
+		}
 	}
 	a := p.dispatch(q, now)
 	if ok {
@@ -102,17 +109,21 @@ func (p *Portal) decide(q *request, now time.Time) (answer, func(http.ResponseWr
 	return a, nil
 }
 
-func (p *Portal) authorize(q *request) (answer, bool) {
+func (p *Portal) authorize(q *request, now time.Time) (answer, bool) {
+	if q.op == OpToken {
+		return answer{}, true
+	}
 	token, bearer := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
-	switch {
-	case !bearer || token == "":
+	if !bearer || token == "" {
 		return p.problem(http.StatusUnauthorized, "INVALID_AUTHENTICATION", "Authentication credentials not found."), false
-	case token != p.token || p.revoked:
-		return p.problem(http.StatusUnauthorized, "INVALID_AUTHENTICATION", "The access token is invalid or has been revoked."), false
+	}
+	ok, app, category, message := p.accepts(token, now)
+	if q.app = app; !ok {
+		return p.problem(http.StatusUnauthorized, category, message), false
 	}
 	scope := ScopeRead
 	switch q.op {
-	case OpAccount, OpUsage, OpProperties, OpUnknown:
+	case OpAccount, OpUsage, OpProperties, OpToken, OpUnknown:
 		return answer{}, true
 	case OpCreate, OpUpdate, OpArchive, OpMerge, OpBatchCreate, OpBatchUpdate, OpBatchUpsert, OpBatchRemove:
 		scope = ScopeWrite
@@ -158,6 +169,8 @@ func (p *Portal) dispatch(q *request, now time.Time) answer {
 		return p.usage(now)
 	case OpProperties:
 		return p.properties(now)
+	case OpToken:
+		return p.token(q, now)
 	case OpAny, OpUnknown:
 	}
 	return p.problem(http.StatusNotFound, "OBJECT_NOT_FOUND", "resource not found")
