@@ -136,6 +136,12 @@ type Request struct {
 	// Safe says that repeating the call changes nothing, as for a search by
 	// POST. GET and HEAD are always safe.
 	Safe bool
+	// Sent, when it is set, is told whether the remote may have carried the call
+	// out. A call that is not Safe is then repeated, too, where it certainly was
+	// not: without a connection, or after a wish to wait.
+	Sent *Sent
+	// Header is sent beside the client's own headers; credentials win over it.
+	Header http.Header
 	// Classify says what refusals mean; nil is the transport's own rule.
 	Classify Classify
 	// Limit is kept by every attempt beside the client's own rate: for calls that
@@ -185,7 +191,7 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 		}
 		last = err
 		wait, again := h.again(ctx, err, try)
-		if !safe || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
+		if !(safe || r.Sent.unsent(err)) || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
 			return nil, err
 		}
 		if cerr := h.clock.Sleep(ctx, wait); cerr != nil {
@@ -279,7 +285,7 @@ func (h *HTTP) once(ctx context.Context, r Request, u *url.URL, token redact.Sec
 	}
 	limited, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 	defer cancel()
-	req, err := h.request(limited, r, u, token)
+	req, err := h.request(r.Sent.watch(limited), r, u, token)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -335,6 +341,9 @@ func (h *HTTP) request(ctx context.Context, r Request, u *url.URL, token redact.
 	}
 	for _, x := range h.cfg.Headers {
 		req.Header.Set(x.Name, string(x.Value))
+	}
+	for name, values := range r.Header {
+		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	switch a := h.cfg.Auth; a.Kind {
 	case AuthBearer:
