@@ -22,7 +22,7 @@ type Problem struct {
 
 // layout is part of every Version: it changes when this package's canonical
 // forms do.
-const layout = 1
+const layout = 2
 
 // Compile makes the manual of a connector. cols tells the table's columns; nil
 // is offline: fields keep their declared types, text where none is declared.
@@ -37,6 +37,7 @@ func Compile(spec Spec, cols func(name string) (Column, bool)) (*Manual, []Probl
 	}
 	c.matches()
 	c.constants()
+	c.remoteSide()
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
@@ -60,13 +61,15 @@ func (c *compiler) field(i int) {
 	f := &c.m.fields[i]
 	at := fmt.Sprintf("mapping[%d]", i)
 	c.names(at, i, f)
-	c.unsupported(at, f)
-	p := plan{kind: f.Type}
+	p := plan{kind: f.Type, in: f.ToLocal(), out: f.ToRemote()}
 	if !f.Type.known() {
 		c.problem(at+".type", fmt.Sprintf("%q is no type", string(f.Type)), "use one of "+typeList())
 		p.kind = TypeText
 	}
-	if col, ok := c.column(at+".local", f.Local); ok {
+	if f.Ref != "" {
+		c.ref(at, i, f, &p)
+	}
+	if col, ok := c.column(at+".local", f.Local, p.in); ok {
 		p.maxLen, p.notNull = col.MaxLen, col.NotNull
 		kind, fits := settle(p.kind, col.Type)
 		if !fits {
@@ -74,22 +77,15 @@ func (c *compiler) field(i int) {
 				"leave type out, or use "+string(col.Type))
 		}
 		p.kind = kind
+		if p.ref && !holdsKeys(kind) {
+			c.problem(at+".ref", fmt.Sprintf("the column %s of type %s cannot hold the key of another row", f.Local, col.describe()), "map a column of the key's type")
+		}
 	}
 	if p.kind == TypeAuto {
 		p.kind = TypeText
 	}
 	p.def = c.constant(at+".default", f.Default, p.kind, p.maxLen)
-	if f.ToLocalExpr != "" {
-		e, err := compileExpression(f.ToLocalExpr)
-		if err != nil {
-			c.problem(at+".transform.to_local", "the expression does not compile: "+err.Error(),
-				"it may use the variables value and record and the functions of expr-lang.org")
-		} else {
-			p.expr = e
-			c.m.transforms = true
-			c.m.records = c.m.records || e.record
-		}
-	}
+	c.transforms(at, f, &p)
 	c.m.plans = append(c.m.plans, p)
 	c.m.remote = append(c.m.remote, f.Remote)
 	c.m.local = append(c.m.local, f.Local)
@@ -109,25 +105,8 @@ func (c *compiler) names(at string, i int, f *Field) {
 	}
 }
 
-// unsupported refuses what needs the way to the remote, so that it is never
-// silently left undone.
-func (c *compiler) unsupported(at string, f *Field) {
-	const only = "this version reads only (remote to local)"
-	switch f.Direction {
-	case Both, ToRemote:
-		c.problem(at+".direction", only, "leave direction out, or use to_local")
-	case ToLocal:
-	}
-	if f.Ref != "" {
-		c.problem(at+".ref", "this version cannot translate references", "leave ref out and map the remote id as it is")
-	}
-	if f.ToRemoteExpr != "" {
-		c.problem(at+".transform.to_remote", only, "leave to_remote out")
-	}
-}
-
-// column looks up a column that is going to be written.
-func (c *compiler) column(at, name string) (Column, bool) {
+// column looks up a column that is going to be read and, if written, written.
+func (c *compiler) column(at, name string, written bool) (Column, bool) {
 	if c.cols == nil || name == "" {
 		return Column{}, false
 	}
@@ -135,7 +114,7 @@ func (c *compiler) column(at, name string) (Column, bool) {
 	switch {
 	case !ok:
 		c.problem(at, fmt.Sprintf("the table has no column %q", name), "name a column of the entity's table")
-	case col.Generated:
+	case written && col.Generated:
 		c.problem(at, fmt.Sprintf("column %q is computed by the database", name), "name a column that can be written")
 	case col.array():
 		c.problem(at, fmt.Sprintf("column %q has the array type %s", name, col.describe()), "use a json, jsonb or text column")
@@ -183,6 +162,10 @@ func (c *compiler) matchColumn(at, name string, before []int) (int, bool) {
 		c.problem(at, fmt.Sprintf("column %q is named twice", name), "name it once")
 		return 0, false
 	}
+	if c.m.plans[i].ref {
+		c.problem(at, fmt.Sprintf("column %q is translated by ref, so it cannot identify a record before that is linked", name), "match by a plain value")
+		return 0, false
+	}
 	if k := c.m.plans[i].kind; k == TypeList || k == TypeJSON {
 		c.problem(at, fmt.Sprintf("column %q holds a %s, which cannot identify a row", name, k), "match by a plain value")
 		return 0, false
@@ -211,16 +194,13 @@ func (c *compiler) constants() {
 			c.problem(at, fmt.Sprintf("column %q is mapped by mapping[%d] too", name, i), "use that field's default, or drop one")
 		}
 		kind, maxLen := guess(c.spec.SetLocal[name]), 0
-		if col, ok := c.column(at, name); ok {
+		if col, ok := c.column(at, name, true); ok {
 			kind, _ = settle(TypeAuto, col.Type)
 			maxLen = col.MaxLen
 		}
 		c.m.setVals = append(c.m.setVals, c.constant(at, c.spec.SetLocal[name], kind, maxLen))
 	}
 	c.m.setCols = cols
-	if len(c.spec.SetRemote) > 0 {
-		c.problem("set.remote", "this version reads only (remote to local)", "leave set.remote out")
-	}
 }
 
 // guess gives the type of a constant whose column is not known.
@@ -238,30 +218,54 @@ func guess(v record.Value) Type {
 }
 
 // version hashes what changes a result: the fields, their settled types and
-// limits, and the constants.
+// limits, the ways they travel, the constants and the scopes.
 func (c *compiler) version() uint64 {
-	b := []byte{layout}
-	str := func(s string) {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
-	}
+	h := versionHash{layout}
 	for i := range c.m.fields {
 		f, p := &c.m.fields[i], &c.m.plans[i]
-		str(f.Local)
-		str(f.Remote)
-		str(string(p.kind))
-		b = append(b, byte(f.On), bit(f.Required), bit(p.notNull), byte(p.def.Kind))
-		str(p.def.Text)
-		str(f.ToLocalExpr)
-		b = binary.AppendVarint(b, int64(p.maxLen))
+		h.str(f.Local)
+		h.str(f.Remote)
+		h.str(string(p.kind))
+		h = append(h, byte(f.On), bit(f.Required), bit(p.notNull), bit(p.in), bit(p.out))
+		h.value(p.def)
+		h.str(f.ToLocalExpr)
+		h.str(f.ToRemoteExpr)
+		h.str(f.Ref)
+		h.str(string(p.wire))
+		h = binary.AppendVarint(h, int64(p.maxLen))
 	}
 	for _, alt := range c.m.match {
-		b = binary.AppendUvarint(b, uint64(len(alt)))
+		h = binary.AppendUvarint(h, uint64(len(alt)))
 		for _, i := range alt {
-			b = binary.AppendVarint(b, int64(i))
+			h = binary.AppendVarint(h, int64(i))
 		}
 	}
-	return xxhash.Sum64(b)
+	h.constants(c.m.setCols, c.m.setVals)
+	h.constants(c.m.setPaths, c.m.setOut)
+	h.str(c.spec.ScopeLocal)
+	h.str(c.spec.ScopeRemote)
+	return xxhash.Sum64(h)
+}
+
+// versionHash is what a version is the hash of: every part with its length, so
+// that no two manuals give the same bytes.
+type versionHash []byte
+
+func (h *versionHash) str(s string) {
+	*h = append(binary.AppendUvarint(*h, uint64(len(s))), s...)
+}
+
+func (h *versionHash) value(v record.Value) {
+	*h = append(*h, byte(v.Kind))
+	h.str(v.Text)
+}
+
+func (h *versionHash) constants(names []string, vals []record.Value) {
+	*h = binary.AppendUvarint(*h, uint64(len(names)))
+	for i, n := range names {
+		h.str(n)
+		h.value(vals[i])
+	}
 }
 
 func bit(v bool) byte {
@@ -277,46 +281,4 @@ func typeList() string {
 		names = append(names, string(t))
 	}
 	return strings.Join(names, ", ")
-}
-
-// badPath says what is wrong with a remote path, or "". The channel type gives
-// it its meaning; here only its shape is checked: names with dots between them,
-// [0] for a place in a list, ["a.b"] for a name that holds a dot.
-func badPath(p string) string {
-	switch {
-	case p == "":
-		return "is missing"
-	case strings.TrimSpace(p) != p:
-		return "has blanks at its ends"
-	}
-	for rest := p; rest != ""; {
-		next, ok := pathStep(rest)
-		if !ok {
-			return fmt.Sprintf("%q has an empty part or a malformed index", p)
-		}
-		rest = next
-		if dotted, cut := strings.CutPrefix(rest, "."); cut {
-			if rest = dotted; rest == "" {
-				return fmt.Sprintf("%q ends with a dot", p)
-			}
-		}
-	}
-	return ""
-}
-
-// pathStep reads one step of a path and gives what follows.
-func pathStep(p string) (rest string, ok bool) {
-	if quoted, is := strings.CutPrefix(p, `["`); is {
-		_, rest, ok = strings.Cut(quoted, `"]`)
-		return rest, ok
-	}
-	if index, is := strings.CutPrefix(p, "["); is {
-		number, rest, closed := strings.Cut(index, "]")
-		return rest, closed && number != "" && strings.Trim(number, "0123456789") == ""
-	}
-	end := strings.IndexAny(p, ".[]")
-	if end < 0 {
-		return "", true
-	}
-	return p[end:], end > 0 && p[end] != ']'
 }

@@ -38,10 +38,6 @@ func TestCompileProblems(t *testing.T) {
 		{"path with an open name", Spec{Fields: []Field{field("a", `["a`)}}, nil, "mapping[0].remote", "malformed index"},
 		{"column twice", Spec{Fields: []Field{field("a", "a"), field("a", "b")}}, nil, "mapping[1].local", "mapped already by mapping[0]"},
 		{"unknown type", Spec{Fields: set(func(f *Field) { f.Type = "money" })}, nil, "mapping[0].type", `"money" is no type`},
-		{"to_remote", Spec{Fields: set(func(f *Field) { f.Direction = ToRemote })}, nil, "mapping[0].direction", "reads only"},
-		{"both", Spec{Fields: set(func(f *Field) { f.Direction = Both })}, nil, "mapping[0].direction", "reads only"},
-		{"ref", Spec{Fields: set(func(f *Field) { f.Ref = "companies" })}, nil, "mapping[0].ref", "cannot translate"},
-		{"to_remote expression", Spec{Fields: set(func(f *Field) { f.ToRemoteExpr = "value" })}, nil, "mapping[0].transform.to_remote", "reads only"},
 		{"expression syntax", Spec{Fields: set(func(f *Field) { f.ToLocalExpr = "trim(value" })}, nil, "mapping[0].transform.to_local", "(at 1:"},
 		{"expression variable", Spec{Fields: set(func(f *Field) { f.ToLocalExpr = "trim(valeu)" })}, nil, "mapping[0].transform.to_local", "unknown name valeu (at 1:6)"},
 		{"default", Spec{Fields: set(func(f *Field) { f.Type = TypeInteger; f.Default = record.T("x") })}, nil, "mapping[0].default", "is no number"},
@@ -58,7 +54,6 @@ func TestCompileProblems(t *testing.T) {
 		{"set mapped", Spec{Fields: []Field{field("a", "a")}, SetLocal: map[string]record.Value{"a": record.T("x")}}, nil, "set.local.a", "mapped by mapping[0] too"},
 		{"set unknown", Spec{Fields: []Field{field("a", "a")}, SetLocal: map[string]record.Value{"z": record.T("x")}}, cols, "set.local.z", "no column"},
 		{"set wrong type", Spec{Fields: []Field{field("a", "a")}, SetLocal: map[string]record.Value{"n": record.T("x")}}, cols, "set.local.n", "is no number"},
-		{"set remote", Spec{Fields: []Field{field("a", "a")}, SetRemote: map[string]record.Value{"z": record.T("x")}}, nil, "set.remote", "reads only"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -60,11 +60,7 @@ func compileExpression(src string) (*expression, error) {
 	program, err := expr.Compile(src, expr.Env(&environment{}), expr.MaxNodes(maxNodes),
 		expr.Patch(uses), expr.Patch(budget{}))
 	if err != nil {
-		var at *file.Error
-		if errors.As(err, &at) {
-			return nil, fmt.Errorf("%s (at %d:%d)", at.Message, at.Line, at.Column+1)
-		}
-		return nil, fmt.Errorf("%s", firstLine(err.Error()))
+		return nil, placed(err)
 	}
 	return &expression{program: program, record: uses.found}, nil
 }
@@ -113,9 +109,9 @@ func bounded(n ast.Node) ast.Node {
 	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: boundName}, Arguments: []ast.Node{n}}
 }
 
-// environment makes the variables of a record; record is filled only for
-// manuals that use it.
-func (m *Manual) environment(vals []record.Value) *environment {
+// newEnvironment makes the budgets of a record's expressions. The variable
+// record is empty.
+func newEnvironment() *environment {
 	env := &environment{}
 	env.vm.MemoryBudget = maxMemory
 	env.Step = func() bool {
@@ -130,15 +126,17 @@ func (m *Manual) environment(vals []record.Value) *environment {
 		}
 		return v
 	}
-	if m.records {
-		env.Record = make(map[string]any, len(vals))
-		for i, v := range vals {
-			if v.Kind != record.Absent {
-				env.Record[m.remote[i]] = toAny(v)
-			}
+	return env
+}
+
+// fill makes the variable record of the values that are there.
+func (env *environment) fill(names []string, vals []record.Value) {
+	env.Record = make(map[string]any, len(vals))
+	for i, v := range vals {
+		if v.Kind != record.Absent {
+			env.Record[names[i]] = toAny(v)
 		}
 	}
-	return env
 }
 
 // run evaluates the expression for v. A failure on null gives null, so that
@@ -151,13 +149,19 @@ func (e *expression) run(env *environment, v record.Value) (record.Value, error)
 		if v.Kind == record.Null {
 			return record.NullValue, nil
 		}
-		var at *file.Error
-		if errors.As(err, &at) {
-			return v, fmt.Errorf("%s (at %d:%d)", at.Message, at.Line, at.Column+1)
-		}
-		return v, fmt.Errorf("%s", firstLine(err.Error()))
+		return v, placed(err)
 	}
 	return fromAny(out)
+}
+
+// placed gives an error of an expression with its position as line:column, in
+// one line.
+func placed(err error) error {
+	var at *file.Error
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s (at %d:%d)", at.Message, at.Line, at.Column+1)
+	}
+	return fmt.Errorf("%s", firstLine(err.Error()))
 }
 
 // toAny gives a value as expressions see it: numbers as int or float64 when

@@ -15,14 +15,19 @@ import (
 // other types are canonical already. It is false when a part is empty, for an
 // empty value identifies nothing.
 func (m *Manual) Identity(alt int, local []record.Value) (string, bool) {
+	return m.identity(alt, local, m.identityPart)
+}
+
+// identity joins the parts of an alternative, each as part gives it.
+func (m *Manual) identity(alt int, vals []record.Value, part func(int, record.Value) string) (string, bool) {
 	parts := m.match[alt]
 	if len(parts) == 1 {
-		s := m.identityPart(parts[0], local[parts[0]])
+		s := part(parts[0], vals[parts[0]])
 		return s, s != ""
 	}
 	var b strings.Builder
 	for n, i := range parts {
-		s := m.identityPart(i, local[i])
+		s := part(i, vals[i])
 		if s == "" {
 			return "", false
 		}

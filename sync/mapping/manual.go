@@ -20,10 +20,17 @@ type Manual struct {
 	match   [][]int
 	setCols []string
 	setVals []record.Value
-	version uint64
-	// transforms says whether any field has one; records says whether one of
-	// them looks at the whole record.
-	transforms, records bool
+	// setPaths and setOut are the remote constants; refs the fields that are ids
+	// of other connectors.
+	setPaths                []string
+	setOut                  []record.Value
+	refs                    []Ref
+	scopeLocal, scopeRemote *Scope
+	version                 uint64
+	// transforms says whether any field has one to local; records says whether
+	// one of them looks at the whole record. outTransforms and outRecords are the
+	// same of the way to the remote.
+	transforms, records, outTransforms, outRecords bool
 }
 
 // plan is what the hot path needs to know of a field.
@@ -33,6 +40,10 @@ type plan struct {
 	notNull bool
 	def     record.Value // canonical local; Absent none
 	expr    *expression  // nil none
+	in, out bool         // the value travels to local, to the remote
+	outExpr *expression  // nil none
+	ref     bool         // the value is an id that others translate
+	wire    Type         // of a ref: the type of the remote's ids
 }
 
 // Fields gives the fields in order. The caller must not change them.
@@ -126,7 +137,9 @@ func (m *Manual) Hash(remote []record.Value) int64 {
 }
 
 // ToLocal gives the canonical local values of a record in dst, which has the
-// manual's length. Absent stays absent unless the field has a default; an
+// manual's length. Fields that travel to the remote only are absent. A ref's
+// value is the remote's id as text, to be translated and given to RefLocal.
+// Absent stays absent unless the field has a default; an
 // expression sees null as nil, is not called on an absent value, and gives null
 // when it fails on null. A value that cannot be had in the field's type is an
 // error, Permanent with code bad_record, that names the field.
@@ -136,10 +149,17 @@ func (m *Manual) ToLocal(rec *record.Record, dst []record.Value) error {
 	}
 	var env *environment
 	if m.transforms {
-		env = m.environment(rec.Values)
+		env = newEnvironment()
+		if m.records {
+			env.fill(m.remote, rec.Values)
+		}
 	}
 	for i := range m.plans {
 		p := &m.plans[i]
+		if !p.in {
+			dst[i] = record.Value{}
+			continue
+		}
 		v := rec.Values[i]
 		if p.expr != nil && v.Kind != record.Absent {
 			var err error
@@ -149,6 +169,14 @@ func (m *Manual) ToLocal(rec *record.Record, dst []record.Value) error {
 		}
 		if p.def.Kind != record.Absent && v.Empty() {
 			dst[i] = p.def
+			continue
+		}
+		if p.ref {
+			out, bad := refID(v)
+			if bad != "" {
+				return m.badLocal(i, v, bad)
+			}
+			dst[i] = out
 			continue
 		}
 		out, bad := convert(p.kind, v)
@@ -178,11 +206,11 @@ func (m *Manual) CanonLocal(raw, dst []record.Value) error {
 	return nil
 }
 
-// RequiredMissing names the first required field whose value is absent, null
-// or empty.
+// RequiredMissing names the first required field that travels to local and whose
+// value is absent, null or empty.
 func (m *Manual) RequiredMissing(local []record.Value) (field string, missing bool) {
 	for i := range m.fields {
-		if m.fields[i].Required && local[i].Empty() {
+		if m.fields[i].Required && m.plans[i].in && local[i].Empty() {
 			return m.fields[i].Local, true
 		}
 	}

@@ -48,13 +48,24 @@ type Field struct {
 	Type      Type
 	On        On
 	Required  bool
-	// Default stands in for an absent, null or empty remote value. Absent: none.
+	// Default is a local value. On the way to local it stands in for an absent,
+	// null or empty remote value, on the way to the remote for a null or empty
+	// local one. Absent: none.
 	Default record.Value
-	// Ref names the connector whose links translate the value; "" none.
+	// Ref names the connector whose links translate the value; "" none. Type is
+	// then the one the remote writes its ids in: text or integer.
 	Ref string
 	// ToLocalExpr and ToRemoteExpr are expr-lang sources; "" none.
 	ToLocalExpr, ToRemoteExpr string
 }
+
+// ToLocal reports whether the field's value travels from the remote to the
+// local side. The zero Direction does.
+func (f *Field) ToLocal() bool { return f.Direction != ToRemote }
+
+// ToRemote reports whether the field's value travels from the local side to the
+// remote.
+func (f *Field) ToRemote() bool { return f.Direction == ToRemote || f.Direction == Both }
 
 // Spec declares a connector's mapping manual.
 type Spec struct {
@@ -66,4 +77,7 @@ type Spec struct {
 	// or remote path.
 	SetLocal  map[string]record.Value
 	SetRemote map[string]record.Value
+	// ScopeLocal and ScopeRemote are the expressions that say which rows and
+	// which remote records belong to the connector; "" is all of them.
+	ScopeLocal, ScopeRemote string
 }
