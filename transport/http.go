@@ -191,7 +191,7 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 		}
 		last = err
 		wait, again := h.again(ctx, err, try)
-		if !(safe || r.Sent.unsent(err)) || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
+		if !safe && !r.Sent.unsent(err) || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
 			return nil, err
 		}
 		if cerr := h.clock.Sleep(ctx, wait); cerr != nil {

@@ -16,7 +16,7 @@ import (
 const DefaultBaseURL = "https://api.hubapi.com"
 
 // tokenPath is where HubSpot gives access tokens to apps, below the base address.
-const tokenPath = "/oauth/2026-03/token"
+const tokenPath = "/oauth/2026-03/token" //nolint:gosec // an address
 
 // defaultRate stays below the smallest limit HubSpot gives a private app, 100
 // calls in ten seconds, so that others have a share of the account.

@@ -30,7 +30,7 @@ const (
 type Config struct {
 	// Token is the access token that is accepted; "" is DefaultToken.
 	Token string
-	// App signs in by OAuth2, beside Token.
+	// App signs in by OAuth2, beside Token; without a client id it is DefaultApp.
 	App App
 	// Now is the portal's clock; nil is the machine's. Advance moves it ahead.
 	Now func() time.Time

@@ -11,7 +11,7 @@ import (
 )
 
 // App is an app of the developer platform that is installed in the account and
-// signs in by OAuth2. The zero value is none: no app's token is accepted.
+// signs in by OAuth2.
 type App struct {
 	ClientID, ClientSecret string
 	// RefreshToken is what the installation gave; it stays the same. "" is an app
@@ -21,13 +21,18 @@ type App struct {
 	Life time.Duration
 }
 
+// DefaultApp is the app of a portal whose configuration names none.
+//
+//nolint:gosec // opens nothing but the emulator
+var DefaultApp = App{ClientID: "emulated-app", ClientSecret: "emulated-app-secret", RefreshToken: "emulated-refresh-token"}
+
 const tokenLife = 30 * time.Minute
 
 // tokenPaths are where tokens are given out: the present version and those before
 // it. The oldest takes parameters in the address, too.
 var tokenPaths = []string{"/oauth/2026-03/token", "/oauth/v3/token", oldTokenPath}
 
-const oldTokenPath = "/oauth/v1/token"
+const oldTokenPath = "/oauth/v1/token" //nolint:gosec // an address
 
 // access is the access tokens of an app with their ends.
 type access struct {
@@ -37,6 +42,9 @@ type access struct {
 }
 
 func newAccess(a App) access {
+	if a.ClientID == "" {
+		a.ClientID, a.ClientSecret, a.RefreshToken = DefaultApp.ClientID, DefaultApp.ClientSecret, DefaultApp.RefreshToken
+	}
 	if a.Life == 0 {
 		a.Life = tokenLife
 	}
