@@ -240,11 +240,13 @@ func (r *Rule) settle(v *Verdict, p *Pair) {
 	case v.Winner == WinUnresolved || v.Reason == ReasonUnchanged || v.Reason == ReasonWaits:
 		return
 	}
-	// An edit that is held goes on counting as one: its half stays.
-	if p.Local.Value.Has() && v.Reason != ReasonLocalEditHeld {
+	// An edit that is held goes on counting as one, also while the other side says
+	// nothing: its half stays.
+	absent := v.Reason == ReasonAbsent
+	if p.Local.Value.Has() && !(absent && p.Base.Local.Has()) && v.Reason != ReasonLocalEditHeld {
 		v.Base.Local = p.Local.Value
 	}
-	if p.Remote.Value.Has() && v.Reason != ReasonRemoteEditHeld {
+	if p.Remote.Value.Has() && !(absent && p.Base.Remote.Has()) && v.Reason != ReasonRemoteEditHeld {
 		v.Base.Remote = p.Remote.Value
 	}
 }
