@@ -27,7 +27,7 @@ type Operator interface {
 
 // CallOperation calls an operation of a channel.
 func (s *Service) CallOperation(ctx context.Context, channel, operation string, params map[string]string) (OperationResult, error) {
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		_, err := findChannel(ctx, tx, channel)
 		return err
 	})

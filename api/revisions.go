@@ -58,8 +58,8 @@ func revisions(ctx context.Context, tx *store.Tx, channelID int64) ([]RevisionIn
 // RunRevision gives the configuration that a run works with.
 func (s *Service) RunRevision(ctx context.Context, id int64) (RunRevision, error) {
 	var out RunRevision
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		r, err := tx.Run(ctx, id)
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		r, err := findRun(ctx, tx, id)
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (s *Service) Ready(ctx context.Context) error { return s.db.CheckSchema(ctx
 // Channels lists the channels by name.
 func (s *Service) Channels(ctx context.Context) ([]Channel, error) {
 	out := []Channel{}
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		out = out[:0]
 		list, err := tx.Channels(ctx)
 		if err != nil {
@@ -95,7 +95,7 @@ func connectorNames(ctx context.Context, tx *store.Tx, channelID int64) ([]strin
 // Channel gives one channel with its settings and where its connectors stand.
 func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, error) {
 	var out ChannelDetail
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		c, err := findChannel(ctx, tx, name)
 		if err != nil {
 			return err
@@ -200,7 +200,7 @@ func hide(v any) any {
 
 // TestChannel tries the channel's remote step by step.
 func (s *Service) TestChannel(ctx context.Context, name string) (TestResult, error) {
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		_, err := findChannel(ctx, tx, name)
 		return err
 	})

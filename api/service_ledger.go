@@ -34,7 +34,7 @@ func (s *Service) Parked(ctx context.Context, q ParkedQuery) (ParkedPage, error)
 	out := ParkedPage{Parked: []Parked{}}
 	limit := pageSize(q.Limit)
 	var said error
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		out = ParkedPage{Parked: []Parked{}}
 		f, err := s.filter(ctx, tx, q)
 		if err != nil {
@@ -64,7 +64,7 @@ func (s *Service) Parked(ctx context.Context, q ParkedQuery) (ParkedPage, error)
 // ParkedItem gives one parked item with its history.
 func (s *Service) ParkedItem(ctx context.Context, id int64) (Parked, error) {
 	var out Parked
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		out, err = parkedItem(ctx, tx, id)
 		return err
 	})
@@ -220,8 +220,8 @@ func (d *ParkedDone) refuse(id int64, err error) {
 	}
 }
 
-// refused reports whether err is about one item and leaves the transaction as
-// it was.
+// refused reports whether err says that what was asked for cannot be, which
+// leaves the transaction as it was.
 func refused(err error) bool {
 	switch fault.CodeOf(err) {
 	case fault.CodeNotFound, fault.CodeConflict, fault.CodeUsage, CodeUnsupported:

@@ -112,14 +112,10 @@ func (s *Service) readers(ctx context.Context, items func(context.Context, *stor
 	ctx, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()
 	var heads []store.ParkedHead
-	var said error
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		heads, said = items(ctx, tx)
-		return said
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		heads, err = items(ctx, tx)
+		return err
 	})
-	if said != nil {
-		return nil, said
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -67,8 +67,20 @@ func (s *Service) write(ctx context.Context, what string, fn func(context.Contex
 		said = fn(ctx, tx)
 		return said
 	})
-	switch fault.CodeOf(said) {
-	case fault.CodeNotFound, fault.CodeConflict, fault.CodeUsage, CodeUnsupported:
+	if refused(said) {
+		return said
+	}
+	return err
+}
+
+// read is write for a transaction that only looks.
+func (s *Service) read(ctx context.Context, fn func(context.Context, *store.Tx) error) error {
+	var said error
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		said = fn(ctx, tx)
+		return said
+	})
+	if refused(said) {
 		return said
 	}
 	return err
@@ -95,7 +107,7 @@ func checkConnectors(ctx context.Context, tx *store.Tx, c store.Channel, want []
 func (s *Service) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 	out := RunPage{Runs: []Run{}}
 	limit := pageSize(q.Limit)
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		out = RunPage{Runs: []Run{}}
 		f := store.RunFilter{Status: q.Status, Before: q.Before, Limit: limit + 1}
 		if q.Channel != "" {
@@ -135,7 +147,7 @@ func pageSize(limit int) int {
 // Run gives one run.
 func (s *Service) Run(ctx context.Context, id int64) (Run, error) {
 	var out Run
-	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		r, err := findRun(ctx, tx, id)
 		if err != nil {
 			return err
@@ -195,7 +207,7 @@ func (s *Service) Changes(ctx context.Context, id int64, fn func(store.Change) e
 	for after := int64(0); ; {
 		var list []store.Change
 		var last int64
-		err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
 			if after == 0 {
 				if _, err := findRun(ctx, tx, id); err != nil {
 					return err
