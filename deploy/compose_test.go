@@ -130,7 +130,7 @@ func metricNames(t *testing.T) map[string]bool {
 	m.FromDatabase(func(context.Context) (store.Stats, error) {
 		return store.Stats{Runs: map[store.Status]int64{store.StatusPlanned: 1}}, nil
 	}, nil)
-	m.RunEnded("", store.KindSync, store.StatusFinished, time.Second)
+	m.RunEnded(store.RunEnd{Kind: store.KindSync, Status: store.StatusFinished, Took: time.Second})
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	out := map[string]bool{}

@@ -19,10 +19,27 @@ func (tx *Tx) RetireChannel(ctx context.Context, id int64) error {
 	if err := tx.SetChannelEnabled(ctx, id, false); err != nil {
 		return err
 	}
-	if err := tx.CancelRuns(ctx, id); err != nil {
+	if err := tx.fenceChannel(ctx, id); err != nil {
 		return err
 	}
-	return tx.fenceChannel(ctx, id)
+	ids, err := tx.openRuns(ctx, id)
+	for _, run := range ids {
+		if _, err := tx.FinishRun(ctx, run, StatusCancelled, nil); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// openRuns are the runs of a channel that have not ended, the latest first:
+// ending one must not ask for the next of its lane.
+func (tx *Tx) openRuns(ctx context.Context, channelID int64) ([]int64, error) {
+	ids, err := collect(ctx, tx, scanInt, `SELECT id FROM tandem_run WHERE channel_id = ?
+		AND status IN ('planned', 'preparing', 'execution') ORDER BY id DESC`, channelID)
+	if err != nil {
+		return nil, fmt.Errorf("runs of channel %d: %w", channelID, err)
+	}
+	return ids, nil
 }
 
 // CancelRuns cancels every run of a channel that has not ended; see CancelRun.
@@ -30,11 +47,9 @@ func (tx *Tx) CancelRuns(ctx context.Context, channelID int64) error {
 	if err := tx.LockChannel(ctx, channelID); err != nil {
 		return err
 	}
-	// The latest first: ending one must not ask for the next of its lane.
-	ids, err := collect(ctx, tx, scanInt, `SELECT id FROM tandem_run WHERE channel_id = ?
-		AND status IN ('planned', 'preparing', 'execution') ORDER BY id DESC`, channelID)
+	ids, err := tx.openRuns(ctx, channelID)
 	if err != nil {
-		return fmt.Errorf("runs of channel %d: %w", channelID, err)
+		return err
 	}
 	for _, id := range ids {
 		if err := tx.CancelRun(ctx, id); err != nil {

@@ -74,6 +74,7 @@ type DB struct {
 	log      *zap.Logger
 	rewrites sync.Map // query template -> the dialect's SQL
 	noRoom   atomic.Pointer[fullAt]
+	ends     atomic.Pointer[ender]
 }
 
 // Open connects to the database and proves that it answers. It changes nothing
@@ -128,7 +129,8 @@ func (db *DB) Ping(ctx context.Context) error {
 // statements on entity tables. It must not be used after its function returned.
 type Tx struct {
 	*sqlx.Tx
-	db *DB
+	db    *DB
+	ended []runEnd // told when it is committed
 }
 
 // Dialect says which kind of database this is.

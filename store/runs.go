@@ -211,10 +211,12 @@ func (tx *Tx) endRun(ctx context.Context, run Run, status Status, cause *RunErro
 		}
 		errText = string(b)
 	}
-	if _, err := tx.exec(ctx, `UPDATE tandem_run SET status = ?, finished_at = @now, error = ?, wait_reason = '', wait_until = NULL WHERE id = ?`,
-		status, errText, run.ID); err != nil {
+	var at nullTime
+	if err := tx.row(ctx, `UPDATE tandem_run SET status = ?, finished_at = @now, error = ?, wait_reason = '', wait_until = NULL WHERE id = ?
+		RETURNING finished_at`, status, errText, run.ID).Scan(&at); err != nil {
 		return err
 	}
+	tx.noteEnded(run, status, at.value())
 	if _, err := tx.exec(ctx, "DELETE FROM tandem_slice WHERE run_id = ? AND state = 'pending'", run.ID); err != nil {
 		return err
 	}

@@ -134,7 +134,8 @@ func (db *DB) transact(ctx context.Context, begin func() (*sqlx.Tx, error), fn f
 		return fmt.Errorf("%w: %w", errBegin, err)
 	}
 	defer func() { _ = t.Rollback() }() // after Commit it does nothing
-	if err := fn(context.WithValue(ctx, txKey{}, db), &Tx{Tx: t, db: db}); err != nil {
+	tx := &Tx{Tx: t, db: db}
+	if err := fn(context.WithValue(ctx, txKey{}, db), tx); err != nil {
 		return err
 	}
 	if err := yield.Point(ctx, "tx.before_commit"); err != nil {
@@ -143,13 +144,14 @@ func (db *DB) transact(ctx context.Context, begin func() (*sqlx.Tx, error), fn f
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := t.Commit(); err != nil {
-		return commitError(err)
+	err = t.Commit()
+	if err != nil {
+		err = commitError(err)
+	} else if err = yield.Point(ctx, "tx.after_commit"); err != nil {
+		err = commitUnknown(err)
 	}
-	if err := yield.Point(ctx, "tx.after_commit"); err != nil {
-		return commitUnknown(err)
-	}
-	return nil
+	db.tellEnds(ctx, tx.ended, err)
+	return err
 }
 
 // commitError decides whether a failed COMMIT surely did not happen. Only an

@@ -55,7 +55,11 @@ type Config struct {
 	BatchRecords int
 	// Embedded says that this process is the only one on its database.
 	Embedded bool
-	// Observer hears what the workers do; nil nobody does.
+	// Waited says that a person waits in front of this process for the run they
+	// asked for: when its remote is down from the start, it fails in seconds.
+	Waited bool
+	// Observer hears what the workers do, and of all runs that end through DB;
+	// nil nobody does.
 	Observer Observer
 }
 
@@ -103,6 +107,9 @@ func NewFleet(cfg Config) (*Fleet, error) {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
 	cfg.setDefaults()
+	if cfg.Observer != nil {
+		cfg.DB.OnRunEnd(cfg.Observer.RunEnded)
+	}
 	return &Fleet{cfg: cfg, opener: newOpener(cfg), kick: make(chan struct{}, 1)}, nil
 }
 

@@ -13,9 +13,9 @@ import (
 // Observer hears what the workers of this process do, for metrics. Its methods
 // return at once and are safe for concurrent use.
 type Observer interface {
-	// RunEnded says that this process ended a run; took is 0 for one that never
-	// began.
-	RunEnded(channel string, kind store.Kind, status store.Status, took time.Duration)
+	// RunEnded says that this process ended a run, by whatever way: its workers,
+	// or somebody who cancelled it or deleted its channel here.
+	RunEnded(end store.RunEnd)
 	// Records is what a delivery did to records.
 	Records(channel string, did store.Counters)
 	// QueueWait is how long a slice was due before a worker took it up.
@@ -30,19 +30,6 @@ func (p *processor) observeWait(sl store.Slice, now time.Time) {
 		return
 	}
 	p.cfg.Observer.QueueWait(max(now.Sub(*sl.QueuedAt), 0))
-}
-
-// observeEnd tells of a run that has just ended; nil for one that had ended
-// before.
-func (p *processor) observeEnd(run *store.Run, status store.Status) {
-	if p.cfg.Observer == nil || run == nil {
-		return
-	}
-	var took time.Duration
-	if run.StartedAt != nil {
-		took = max(p.cfg.Clock.Now().Sub(*run.StartedAt), 0)
-	}
-	p.cfg.Observer.RunEnded(run.Channel, run.Spec.Kind, status, took)
 }
 
 // observeRecords tells what the slice did since it was read as sl.

@@ -83,44 +83,39 @@ func slicesOf(ctx context.Context, tx *store.Tx, run store.Run) ([]store.Slice, 
 
 // finish ends a run, once; a run that has ended already is left alone.
 func (p *processor) finish(ctx context.Context, runID int64, status store.Status, cause error) error {
-	return p.finishIn(ctx, runID, status, cause, func(ctx context.Context, tx *store.Tx) (*store.Run, error) {
+	return p.finishIn(ctx, runID, status, cause, func(ctx context.Context, tx *store.Tx) error {
 		return finishRun(ctx, tx, runID, status, cause)
 	})
 }
 
 // finishIn is finish with the transaction's work given.
-func (p *processor) finishIn(ctx context.Context, runID int64, status store.Status, cause error, work func(context.Context, *store.Tx) (*store.Run, error)) error {
-	var ended *store.Run
-	err := p.cfg.DB.Write(ctx, "run.finish", func(ctx context.Context, tx *store.Tx) (err error) {
-		ended, err = work(ctx, tx)
-		return err
-	})
+func (p *processor) finishIn(ctx context.Context, runID int64, status store.Status, cause error, work func(context.Context, *store.Tx) error) error {
+	err := p.cfg.DB.Write(ctx, "run.finish", work)
 	if errors.Is(err, store.ErrCommitUnknown) {
 		err = nil // the sweeper comes back to it if it did not happen
 	}
 	if err == nil {
-		p.observeEnd(ended, status)
 		p.cfg.Logger.Info("run ended", zap.Int64("run", runID), zap.String("status", string(status)), zap.Error(cause))
 		p.kick()
 	}
 	return err
 }
 
-// finishRun ends a run inside the caller's transaction. It gives the run it
-// ended, nil when there was nothing to end.
-func finishRun(ctx context.Context, tx *store.Tx, runID int64, status store.Status, cause error) (*store.Run, error) {
+// finishRun ends a run inside the caller's transaction, unless it has ended or
+// was deleted with its channel.
+func finishRun(ctx context.Context, tx *store.Tx, runID int64, status store.Status, cause error) error {
 	run, err := tx.Run(ctx, runID)
 	if fault.CodeOf(err) == fault.CodeNotFound {
-		return nil, nil //nolint:nilnil // deleted with its channel
+		return nil
 	}
 	if err != nil || run.Status.Ended() {
-		return nil, err
+		return err
 	}
 	if err := tx.DropSeen(ctx, runID); err != nil {
-		return nil, err
+		return err
 	}
 	_, err = tx.FinishRun(ctx, runID, status, runError(status, cause))
-	return &run, err
+	return err
 }
 
 // runError is how a failure is kept and shown.

@@ -48,11 +48,12 @@ func (p *processor) slice(ctx context.Context, id int64) error {
 	if err != nil || !ok {
 		return err // busy: whoever holds it hands on, or the sweeper finds it
 	}
+	began := p.cfg.Clock.Now()
 	out, err := p.work(ctx, sl, run, lease)
 	if out.Progress {
 		p.observeRecords(ctx, sl, run)
 	}
-	return p.book(ctx, sl, run, lease, out, err)
+	return p.book(ctx, sl, run, lease, attempt{out: out, err: err, took: p.cfg.Clock.Now().Sub(began)})
 }
 
 // readSlice gives the slice and its run if the slice may be worked on now.
@@ -115,7 +116,8 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 
 // book writes down how a slice ended: the one place that decides what a
 // failure costs.
-func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, out pass.Outcome, err error) error {
+func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, a attempt) error {
+	out, err := a.out, a.err
 	if ctx.Err() != nil { // told to stop at once
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
@@ -135,6 +137,8 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 		p.cfg.Logger.Warn("the database has no room; the slice waits for it", zap.Int64("run", run.ID), zap.String("connector", sl.Connector), zap.Error(err))
 		wait := jitter.Between(ctx, roomPause/2, roomPause)
 		return p.end(ctx, sl, run, lease, store.SliceActive, wait, store.WaitReason(store.CodeDiskFull, err.Error()))
+	case p.hopeless(ctx, sl, run, a):
+		return p.giveUp(ctx, sl, run, lease, store.StatusFailed, runFailed(sl.Connector, told(err)))
 	}
 	switch fault.Of(err) {
 	case fault.RateLimited:
@@ -149,9 +153,7 @@ func (p *processor) book(ctx context.Context, sl store.Slice, run store.Run, lea
 // end books a slice that did not fail. Done: its connector's successor starts,
 // or the run finishes. Active: it goes to the tail of the queue, or waits first.
 func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, state store.SliceState, wait time.Duration, why string) error {
-	var ended *store.Run
 	err := p.cfg.DB.Write(ctx, "slice.end", func(ctx context.Context, tx *store.Tx) error {
-		ended = nil
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
 			return err
 		}
@@ -168,7 +170,7 @@ func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, leas
 			return err
 		}
 		if state == store.SliceDone && next == nil {
-			if ended, err = finishRun(ctx, tx, run.ID, store.StatusFinished, nil); err != nil {
+			if err := finishRun(ctx, tx, run.ID, store.StatusFinished, nil); err != nil {
 				return err
 			}
 		}
@@ -183,7 +185,6 @@ func (p *processor) end(ctx context.Context, sl store.Slice, run store.Run, leas
 	case err != nil:
 		return err
 	}
-	p.observeEnd(ended, store.StatusFinished)
 	if e := yield.Point(ctx, "slice.ended"); e != nil {
 		return e
 	}
@@ -217,15 +218,14 @@ func (p *processor) stillOurs(ctx context.Context, tx *store.Tx, sl store.Slice,
 // worker that was frozen past its lease must not end a run that another one is
 // working on by now.
 func (p *processor) giveUp(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease, status store.Status, cause error) error {
-	err := p.finishIn(ctx, run.ID, status, cause, func(ctx context.Context, tx *store.Tx) (*store.Run, error) {
+	err := p.finishIn(ctx, run.ID, status, cause, func(ctx context.Context, tx *store.Tx) error {
 		if err := p.stillOurs(ctx, tx, sl, run, lease); err != nil {
-			return nil, err
+			return err
 		}
-		ended, err := finishRun(ctx, tx, run.ID, status, cause)
-		if err != nil || run.Spec.Flags.DryRun {
-			return ended, err
+		if err := finishRun(ctx, tx, run.ID, status, cause); err != nil || run.Spec.Flags.DryRun {
+			return err
 		}
-		return ended, tx.ReleaseLease(ctx, lease)
+		return tx.ReleaseLease(ctx, lease)
 	})
 	if errors.Is(err, store.ErrFenced) || errors.Is(err, errTurn) {
 		p.takenOver(sl, run)

@@ -52,6 +52,7 @@ func workersConfig(e *engine) workers.Config {
 		SyncSlots: e.file.Workers.Sync, ReverseSlots: e.file.Workers.ReverseSync, Lease: e.file.Workers.Lease,
 		// Only the lock makes sure that nobody else is at work.
 		Embedded: e.lock != nil,
+		Waited:   e.foreground,
 	})
 }
 

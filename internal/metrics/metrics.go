@@ -51,7 +51,7 @@ func New(cfg Config) *Metrics {
 		return names
 	}
 	m.runs = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tandem_runs_total", Help: "Runs that a worker of this process ended, by kind and result.",
+		Name: "tandem_runs_total", Help: "Runs that this process ended, by kind and result.",
 	}, labels("kind", "result"))
 	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tandem_run_duration_seconds", Help: "From the start to the end of a run, waiting included.",
@@ -106,10 +106,10 @@ func (m *Metrics) values(channel string, v ...string) []string {
 }
 
 // RunEnded counts a run.
-func (m *Metrics) RunEnded(channel string, kind store.Kind, status store.Status, took time.Duration) {
-	m.runs.WithLabelValues(m.values(channel, string(kind), string(status))...).Inc()
-	if took > 0 {
-		m.duration.WithLabelValues(string(kind)).Observe(took.Seconds())
+func (m *Metrics) RunEnded(e store.RunEnd) {
+	m.runs.WithLabelValues(m.values(e.Channel, string(e.Kind), string(e.Status))...).Inc()
+	if e.Took > 0 {
+		m.duration.WithLabelValues(string(e.Kind)).Observe(e.Took.Seconds())
 	}
 }
 

@@ -55,8 +55,8 @@ func some(context.Context) (store.Stats, error) {
 }
 
 func work(m *metrics.Metrics) {
-	m.RunEnded("crm", store.KindSync, store.StatusFinished, 3*time.Second)
-	m.RunEnded("crm", store.KindSync, store.StatusFailed, 0)
+	m.RunEnded(store.RunEnd{Channel: "crm", Kind: store.KindSync, Status: store.StatusFinished, Took: 3 * time.Second})
+	m.RunEnded(store.RunEnd{Channel: "crm", Kind: store.KindSync, Status: store.StatusFailed})
 	m.Records("crm", store.Counters{Read: 10, Created: 5, Unchanged: 4, Parked: 1, Deleted: 2})
 	m.Records("crm", store.Counters{Created: -3})
 	m.QueueWait(40 * time.Millisecond)
