@@ -222,8 +222,8 @@ func (c *checker) entities() {
 			c.fault(at+".table", fmt.Sprintf("%q is no table name", e.Table), "write table or schema.table, without quotes")
 		}
 		c.entityColumns(at, e)
-		if e.Capture != "none" && e.Capture != "" {
-			c.fault(at+".capture", "this version reads only (remote to local) and captures no local changes", "leave capture out, or write none")
+		if e.Capture == "modified" && e.Modified == "" {
+			c.fault(at+".capture", "needs a column that holds when a row changed last", "add modified: COLUMN, or write capture: triggers")
 		}
 	}
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/tandem-sync/tandem/transport/settings"
 )
 
-// readsOnly is what is said of everything that needs the way to the remote.
-const readsOnly = "this version reads only (remote to local)"
-
 func (c *checker) channels() {
 	seen := map[string]string{}
 	for i := range c.file.Channels {
@@ -32,6 +29,7 @@ func (c *checker) channels() {
 		for k := range ch.Connectors {
 			c.connector(fmt.Sprintf("%s.connectors[%d]", at, k), &ch.Connectors[k], names)
 		}
+		c.refs(at, ch)
 		c.channelType(at, ch)
 	}
 }
@@ -77,7 +75,7 @@ func (c *checker) typeNames() []string {
 func (c *checker) connector(at string, k *Connector, names map[string]string) {
 	c.name(at+".name", k.Name, names)
 	c.entityRef(at+".entity", k.Entity)
-	c.unsupported(at, k)
+	c.ways(at, k)
 	if why := badSchedule(k.Full); why != "" {
 		c.fault(at+".full", why, `write "@daily", five fields such as "0 3 * * *", or "off"`)
 	}
@@ -106,27 +104,6 @@ func (c *checker) entityRef(at, name string) {
 		fix += "; known: " + strings.Join(known, ", ")
 	}
 	c.fault(at, fmt.Sprintf("there is no entity %q", name), fix)
-}
-
-// unsupported refuses what this version would silently leave undone.
-func (c *checker) unsupported(at string, k *Connector) {
-	if k.Direction != "to_local" {
-		c.fault(at+".direction", readsOnly, "leave direction out, or write to_local")
-	} else if k.Create != "to_local" && k.Create != "none" {
-		c.fault(at+".create", readsOnly, "leave create out, or write to_local or none")
-	}
-	if k.Scope.Local != "" {
-		c.fault(at+".scope.local", "this version has no scopes", "leave scope out")
-	}
-	if k.Scope.Remote != "" {
-		c.fault(at+".scope.remote", "this version has no scopes", "leave scope out, or limit the listing by the remote's own filter")
-	}
-	if k.DeleteRemote != "ignore" {
-		c.fault(at+".delete.remote", readsOnly, "leave delete.remote out, or write ignore")
-	}
-	if k.Limit > 0 {
-		c.fault(at+".limit", "this version cannot limit a run", "leave limit out, or write 0")
-	}
 }
 
 // badSchedule says what is wrong with a schedule, or "".

@@ -25,6 +25,11 @@ func (d *decoder) top(root *node) {
 	} else if n != nil && n.kind != null {
 		d.fault(n, "must be a list", "begin each channel with: - name: …")
 	}
+	for i := range f.Entities {
+		if e := &f.Entities[i]; e.Capture == "" {
+			e.Capture = DefaultCapture(e.Name, f.Channels)
+		}
+	}
 }
 
 // variables lets TANDEM_ variables stand for scalar top keys; an empty one
@@ -96,7 +101,7 @@ func (d *decoder) entities(n *node) {
 		return
 	}
 	for _, m := range n.members {
-		e := Entity{Name: m.name, Capture: "none"}
+		e := Entity{Name: m.name}
 		d.file.at[m.value.path] = place{line: m.line, column: m.column}
 		if m.value.kind == null {
 			m.value.kind = object // the missing keys are reported one by one
@@ -113,7 +118,7 @@ func (d *decoder) entity(n *node, e *Entity) {
 	e.Key = d.texts(n.get("key"), true, "name a column, or several: [a, b]")
 	d.text(n.get("modified"), &e.Modified)
 	d.text(n.get("deleted"), &e.Deleted)
-	d.choice(n.get("capture"), &e.Capture, "none", "triggers", "modified", "api")
+	d.choice(n.get("capture"), &e.Capture, captures...)
 	create := n.get("create")
 	if create == nil || create.kind == null {
 		return
@@ -144,6 +149,9 @@ func (d *decoder) channel(n *node) {
 	}
 	d.file.Channels = append(d.file.Channels, c)
 }
+
+// captures are the ways in which local changes are noticed.
+var captures = []string{CaptureNone, "triggers", "modified", "api"}
 
 // conflicts are the policies of conflict.
 var conflicts = []string{"newest", "local", "remote", "manual", "evidence-hard", "evidence-best", "evidence-fuzzy"}
@@ -204,7 +212,7 @@ const maxOverlap = 31 * 24 * time.Hour
 func (d *decoder) connector(n *node, k *Connector) {
 	d.text(n.get("name"), &k.Name)
 	d.text(n.get("entity"), &k.Entity)
-	d.choice(n.get("direction"), &k.Direction, "to_local", "to_remote", "both")
+	d.choice(n.get("direction"), &k.Direction, directionWords...)
 	k.Create = k.Direction
 	d.choice(n.get("create"), &k.Create, "to_local", "to_remote", "both", "none")
 	d.match(n.get("match"), k)

@@ -30,9 +30,9 @@ func (d *decoder) mapping(n *node, k *Connector) {
 		return
 	}
 	for _, item := range n.items {
-		f := mapping.Field{Direction: mapping.ToLocal}
+		f := mapping.Field{Direction: directions[k.Direction]}
 		if d.object(item, levelMapping) {
-			d.field(item, &f)
+			d.field(item, k.Direction, &f)
 		} else if item.kind == null {
 			d.fault(item, "is empty", "write - {local: …, remote: …}")
 		}
@@ -45,7 +45,8 @@ var (
 	directions = map[string]mapping.Direction{
 		"to_local": mapping.ToLocal, "to_remote": mapping.ToRemote, "both": mapping.Both,
 	}
-	times = map[string]mapping.On{"always": mapping.Always, "create": mapping.OnCreate, "empty": mapping.OnEmpty}
+	directionWords = []string{"to_local", "to_remote", "both"}
+	times          = map[string]mapping.On{"always": mapping.Always, "create": mapping.OnCreate, "empty": mapping.OnEmpty}
 )
 
 func typeWords() []string {
@@ -56,11 +57,12 @@ func typeWords() []string {
 	return words
 }
 
-func (d *decoder) field(n *node, f *mapping.Field) {
+// field reads a mapped field; direction is the connector's.
+func (d *decoder) field(n *node, direction string, f *mapping.Field) {
 	d.text(n.get("local"), &f.Local)
 	d.text(n.get("remote"), &f.Remote)
-	direction, on, typ := "to_local", "always", ""
-	d.choice(n.get("direction"), &direction, "to_local", "to_remote", "both")
+	on, typ := "always", ""
+	d.choice(n.get("direction"), &direction, directionWords...)
 	d.choice(n.get("on"), &on, "always", "create", "empty")
 	d.choice(n.get("type"), &typ, typeWords()...)
 	f.Direction, f.On, f.Type = directions[direction], times[on], mapping.Type(typ)

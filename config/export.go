@@ -38,7 +38,7 @@ func Export(f *File) (text []byte, vars []Variable, err error) {
 	if len(f.Entities) > 0 {
 		n := &yamlNode{kind: object, block: true}
 		for i := range f.Entities {
-			n.put(f.Entities[i].Name, exportEntity(&f.Entities[i]))
+			n.put(f.Entities[i].Name, exportEntity(&f.Entities[i], DefaultCapture(f.Entities[i].Name, f.Channels)))
 		}
 		root.put("entities", n)
 	}
@@ -144,7 +144,8 @@ func holdsPassword(address string) bool {
 	return has || strings.Contains(strings.ToLower(u.RawQuery), "password")
 }
 
-func exportEntity(e *Entity) *yamlNode {
+// exportEntity writes an entity; capture is what a missing key says.
+func exportEntity(e *Entity, capture string) *yamlNode {
 	n := &yamlNode{kind: object}
 	n.put("table", yamlText(e.Table))
 	switch len(e.Key) {
@@ -156,7 +157,7 @@ func exportEntity(e *Entity) *yamlNode {
 	}
 	n.putText("modified", e.Modified, "")
 	n.putText("deleted", e.Deleted, "")
-	n.putText("capture", e.Capture, "none")
+	n.putText("capture", e.Capture, capture)
 	if len(e.Create) > 0 {
 		cols := &yamlNode{kind: object}
 		for _, c := range e.Create {
@@ -276,7 +277,7 @@ func exportConnector(k *Connector) (*yamlNode, error) {
 	}
 	fields := &yamlNode{kind: list, block: true}
 	for _, f := range k.Mapping {
-		m, err := exportField(f)
+		m, err := exportField(f, k.Direction)
 		if err != nil {
 			return nil, fmt.Errorf("mapping of %s: %w", f.Local, err)
 		}
@@ -336,11 +337,12 @@ func exportValue(v record.Value) (*yamlNode, error) {
 	return yamlJSON(storeValue(v), "value", nil)
 }
 
-func exportField(f mapping.Field) (*yamlNode, error) {
+// exportField writes a mapped field of a connector with a direction.
+func exportField(f mapping.Field, connector string) (*yamlNode, error) {
 	n := &yamlNode{kind: object}
 	n.put("local", yamlText(f.Local))
 	n.put("remote", yamlText(f.Remote))
-	n.putText("direction", word(directions, f.Direction), "to_local")
+	n.putText("direction", word(directions, f.Direction), connector)
 	n.putText("type", string(f.Type), "")
 	n.putText("on", word(times, f.On), "always")
 	if f.Required {
@@ -357,6 +359,8 @@ func exportField(f mapping.Field) (*yamlNode, error) {
 	switch {
 	case f.ToRemoteExpr == "" && f.Direction == mapping.ToLocal:
 		n.putText("transform", f.ToLocalExpr, "")
+	case f.ToLocalExpr == "" && f.Direction == mapping.ToRemote:
+		n.putText("transform", f.ToRemoteExpr, "")
 	case f.ToLocalExpr != "" || f.ToRemoteExpr != "":
 		t := &yamlNode{kind: object}
 		t.putText("to_local", f.ToLocalExpr, "")

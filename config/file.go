@@ -74,6 +74,23 @@ type Entity struct {
 	Create   []ColumnDecl
 }
 
+// CaptureNone says that local changes of an entity are not noticed.
+const CaptureNone = "none"
+
+// DefaultCapture is how an entity's local changes are noticed when its capture is
+// left out: by triggers where a connector of one of the channels writes them to a
+// remote, else not at all.
+func DefaultCapture(entity string, chs []Channel) string {
+	for i := range chs {
+		for k := range chs[i].Connectors {
+			if c := &chs[i].Connectors[k]; c.Entity == entity && c.Writes() {
+				return "triggers"
+			}
+		}
+	}
+	return CaptureNone
+}
+
 // ColumnDecl declares a column of a table that Tandem makes when it is missing.
 type ColumnDecl struct {
 	Name string
@@ -153,5 +170,17 @@ func (c *Channel) Settings(network any) channels.Settings {
 
 // Spec gives the connector's mapping in the form that mapping.Compile takes.
 func (c *Connector) Spec() mapping.Spec {
-	return mapping.Spec{Fields: c.Mapping, Match: c.Match, SetLocal: c.SetLocal, SetRemote: c.SetRemote}
+	return mapping.Spec{
+		Fields: c.Mapping, Match: c.Match, SetLocal: c.SetLocal, SetRemote: c.SetRemote,
+		ScopeLocal: c.Scope.Local, ScopeRemote: c.Scope.Remote,
+	}
 }
+
+// Writes reports whether the connector writes to the remote.
+func (c *Connector) Writes() bool { return c.Direction == "to_remote" || c.Direction == "both" }
+
+// CreatesRemote reports whether rows without a remote record get one.
+func (c *Connector) CreatesRemote() bool { return c.Create == "to_remote" || c.Create == "both" }
+
+// CreatesLocal reports whether remote records without a row get one.
+func (c *Connector) CreatesLocal() bool { return c.Create == "to_local" || c.Create == "both" }
