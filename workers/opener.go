@@ -116,7 +116,7 @@ func bindTable(table *entities.Table, cc *config.Connector, e *config.Entity) (*
 
 // MappingSpec is a connector's mapping as package mapping wants it.
 func MappingSpec(cc *config.Connector) mapping.Spec {
-	return mapping.Spec{Fields: cc.Mapping, Match: cc.Match, SetLocal: cc.SetLocal, SetRemote: cc.SetRemote}
+	return cc.Spec()
 }
 
 func entitySpec(e *config.Entity) entities.Spec {
