@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -182,3 +183,28 @@ func (d *delivery) received(r *record.Record) json.RawMessage {
 
 // said is what the remote answered, where the error has it.
 func (d *delivery) said(err error) string { return d.clean(fault.AnswerOf(err)) }
+
+// owner names this slice's candidates.
+func (d *delivery) owner() string { return fmt.Sprintf("slice/%d", d.in.Slice.ID) }
+
+// candidates names the candidates that this slice removes.
+func (d *delivery) candidates() string {
+	if id := d.in.Run.Spec.ApproveParked; id > 0 {
+		return ParkedOwner(id)
+	}
+	return d.owner()
+}
+
+// requestAgain asks for a direct sync of remote records by id.
+func requestAgain(ctx context.Context, tx *store.Tx, d *delivery, ids []string) error {
+	for start := 0; start < len(ids); start += 500 {
+		_, _, _, err := tx.AddRequest(ctx, store.Request{
+			ChannelID: d.C.ChannelID, Trigger: d.in.Run.Trigger,
+			Spec: store.Spec{Kind: store.KindSync, Mode: store.ModeIncremental, Connectors: []string{d.C.Name}, RemoteIDs: ids[start:min(start+500, len(ids))], Flags: store.Flags{NoPush: true}},
+		}, false)
+		if err != nil {
+			return fmt.Errorf("request again: %w", err)
+		}
+	}
+	return nil
+}

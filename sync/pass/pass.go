@@ -47,6 +47,20 @@ type Connector struct {
 	Create bool
 	// OnRemoteDelete is what a remote deletion does here.
 	OnRemoteDelete Deletion
+	// TwoWay says that a field travels both ways. Rules has the judge's rules, one
+	// per field; nil where every field travels to the local side only.
+	TwoWay bool
+	Rules  judge.Rules
+	// CreateRemote allows new remote records.
+	CreateRemote bool
+	// OnLocalDelete is what a local deletion does at the remote.
+	OnLocalDelete Deletion
+	// Captured says that local changes are told; without it, they are looked for.
+	Captured bool
+	// Limit is the most records of a step and run; 0 is all.
+	Limit int
+	// RefConnectors are the connectors behind Manual.Refs, in that order.
+	RefConnectors []int64
 	// Redact takes the channel's credentials out of a text that is kept for
 	// people; nil leaves it.
 	Redact func(string) string

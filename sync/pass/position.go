@@ -22,6 +22,15 @@ const (
 	stageRemove stage = "remove"
 	// stageIDs reads named records.
 	stageIDs stage = "ids"
+	// stageMark puts the records that a request names among those to be exported.
+	stageMark stage = "mark"
+	// stageDrift compares every linked row with its base, for changes that
+	// nothing told of.
+	stageDrift stage = "drift"
+	// stageUnsynced finds the rows that are not linked.
+	stageUnsynced stage = "unsynced"
+	// stageDue exports what is due.
+	stageDue stage = "due"
 	// stageEnd is complete.
 	stageEnd stage = "end"
 )
@@ -48,6 +57,8 @@ type position struct {
 	After string `json:"after,omitempty"`
 	// Index is how many of the named ids are done.
 	Index int `json:"index,omitempty"`
+	// Count is how many records were exported, for the connector's limit.
+	Count int `json:"count,omitempty"`
 	// Approved says that a person allowed these deletions.
 	Approved bool `json:"approved,omitempty"`
 }

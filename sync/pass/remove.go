@@ -144,14 +144,6 @@ func (s *slice) parkMassDelete(ctx context.Context, tx *store.Tx, n, links int64
 // ParkedOwner names the candidates of a parked mass_delete item.
 func ParkedOwner(id int64) string { return fmt.Sprintf("parked/%d", id) }
 
-// source of the candidates that this slice removes.
-func (s *slice) candidates() string {
-	if id := s.in.Run.Spec.ApproveParked; id > 0 {
-		return ParkedOwner(id)
-	}
-	return s.owner()
-}
-
 // remove carries the deletions out, a batch at a time. Those that a person
 // approved are asked for once more: some may have come back since.
 func (s *slice) remove(ctx context.Context) (bool, error) {

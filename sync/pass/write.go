@@ -3,7 +3,6 @@ package pass
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/tandem-sync/tandem/entities"
@@ -288,20 +287,8 @@ func (s *slice) requestAgain(ctx context.Context, tx *store.Tx, ids []string) er
 	if len(ids) == 0 || s.dry() {
 		return nil
 	}
-	for chunk := range slices.Chunk(ids, 500) {
-		_, _, _, err := tx.AddRequest(ctx, store.Request{
-			ChannelID: s.C.ChannelID, Trigger: s.in.Run.Trigger,
-			Spec: store.Spec{Kind: store.KindSync, Mode: store.ModeIncremental, Connectors: []string{s.C.Name}, RemoteIDs: chunk},
-		}, false)
-		if err != nil {
-			return fmt.Errorf("request again: %w", err)
-		}
-	}
-	return nil
+	return requestAgain(ctx, tx, &s.delivery, ids)
 }
-
-// owner names this slice's candidates.
-func (s *slice) owner() string { return fmt.Sprintf("slice/%d", s.in.Slice.ID) }
 
 // absorb takes over what a second planning decided.
 func (p *plan) absorb(sub *plan) {
