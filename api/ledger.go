@@ -61,11 +61,11 @@ type ParkedChoice struct {
 	Confirm   *int64           `json:"confirm,omitempty" doc:"How many they are. Left out: they are counted and nothing happens. Another number than it is now: nothing happens either"`
 }
 
-// Retried is what trying one item again led to: a run, or a message that was
-// published again.
+// Retried is what trying one item again led to: a run, which for a message that
+// goes on with a run is that one.
 type Retried struct {
 	*Run
-	Published bool   `json:"published,omitempty" doc:"The message is on its way again"`
+	Published bool   `json:"published,omitempty" doc:"The message that goes on with the run is on its way again"`
 	Note      string `json:"note,omitempty" doc:"What a person should know about it"`
 }
 
@@ -74,7 +74,7 @@ type ParkedDone struct {
 	Count     int64           `json:"count" doc:"How many items the choice names"`
 	Confirmed bool            `json:"confirmed" doc:"Whether anything was done"`
 	Runs      []Run           `json:"runs" doc:"The runs that try them again"`
-	Published int64           `json:"published" doc:"Messages published again"`
+	Published int64           `json:"published" doc:"Messages on their way again that go on with a run"`
 	Refused   int64           `json:"refused" doc:"Items that could not be dealt with"`
 	Reasons   []ParkedRefusal `json:"reasons" doc:"Why, for the first hundred"`
 	Notes     []string        `json:"notes" doc:"What a person should know"`
@@ -93,8 +93,8 @@ type Ledger interface {
 	// ParkedItem gives one item with its history.
 	ParkedItem(ctx context.Context, id int64) (Parked, error)
 	// RetryParked tries the item again. A record is read by its id, or, where the
-	// connector cannot, by a full run; a message is published again if it is valid
-	// now; a mass_delete is approved.
+	// connector cannot, by a full run; what a message asks for is done if it is
+	// valid now; a mass_delete is approved.
 	RetryParked(ctx context.Context, id int64) (Retried, error)
 	// SkipParked closes the item. A record stays out as long as its data and its
 	// mapping are what they are now.

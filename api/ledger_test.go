@@ -111,6 +111,7 @@ func TestRetryMessage(t *testing.T) {
 		}
 	}
 	w.outbox()
+	runs := map[int64]string{}
 	for body, key := range map[string]string{
 		`{"v":1,"type":"sync","channel":"crm","id":"m-1"}`:                   "sync.now",
 		`{"v":1,"type":"reverse-sync","channel":"crm","local_ids":["42",7]}`: "reverse-sync",
@@ -119,13 +120,47 @@ func TestRetryMessage(t *testing.T) {
 		var r api.Retried
 		w.want(http.StatusAccepted, http.MethodPost, parkedPath(id, "/retry"), "", &r)
 		out := w.outbox()
-		if !r.Published || r.Run != nil || len(out) != 1 || out[0].Key != key || string(out[0].Body) != body {
+		if r.Published || r.Run == nil || r.Trigger != store.TriggerMessage || len(out) != 1 || out[0].Key != key ||
+			!strings.Contains(string(out[0].Body), fmt.Sprintf(`"run":%d`, r.ID)) {
 			t.Errorf("answer %+v, outbox %+v", r, out)
 		}
+		runs[r.ID] = body
 		if got := w.item(id); got.Resolved != store.ResolvedRetried || got.ResolvedAt == nil {
 			t.Errorf("item = %+v", got)
 		}
 		w.problem(http.StatusConflict, http.MethodPost, parkedPath(id, "/retry"), "")
+	}
+	if len(runs) != 2 {
+		t.Errorf("runs of two messages: %v", runs)
+	}
+}
+
+// TestRetryOfMessagesThatComeTwice: an id counts once, and a message that goes
+// on with a run is published again.
+func TestRetryOfMessagesThatComeTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var first, second, own api.Retried
+	for _, into := range []*api.Retried{&first, &second} {
+		w.want(http.StatusAccepted, http.MethodPost, parkedPath(w.parkMessage(`{"v":1,"type":"sync","channel":"crm","id":"m-1"}`), "/retry"), "", into)
+	}
+	if first.Run == nil || second.Run == nil || first.ID != second.ID || first.Note != "" || !strings.Contains(second.Note, `"m-1" was taken before`) {
+		t.Errorf("first %+v, second %+v", first, second)
+	}
+	w.outbox()
+	body := fmt.Sprintf(`{"v":1,"type":"sync","channel":"crm","run":%d}`, first.ID)
+	w.want(http.StatusAccepted, http.MethodPost, parkedPath(w.parkMessage(body), "/retry"), "", &own)
+	if out := w.outbox(); !own.Published || own.Run == nil || own.ID != first.ID || len(out) != 1 || string(out[0].Body) != body {
+		t.Errorf("answer %+v, outbox %+v", own, out)
+	}
+	p := w.problem(http.StatusNotFound, http.MethodPost, parkedPath(w.parkMessage(`{"v":1,"type":"sync","channel":"crm","run":99}`), "/retry"), "")
+	if p.Detail != "no run 99" {
+		t.Errorf("%+v", p)
+	}
+	w.write(func(ctx context.Context, tx *store.Tx) error { return tx.SetChannelEnabled(ctx, w.crm, false) })
+	p = w.problem(http.StatusConflict, http.MethodPost, parkedPath(w.parkMessage(`{"v":1,"type":"sync","channel":"crm"}`), "/retry"), "")
+	if p.Detail != `channel "crm" is disabled` {
+		t.Errorf("%+v", p)
 	}
 }
 
@@ -224,7 +259,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	// All means all but a wave of deletions, which has to be named.
 	d = post(http.StatusOK, "retry", `{"all":true,"confirm":9}`)
-	if d.Published != 1 || d.Refused != 1 || len(d.Reasons) != 1 || !strings.Contains(d.Reasons[0].Message, "nobody") {
+	if d.Published != 0 || d.Refused != 1 || len(d.Reasons) != 1 || !strings.Contains(d.Reasons[0].Message, "nobody") {
 		t.Errorf("all: %+v", d)
 	}
 	if d = post(http.StatusOK, "skip", `{"channel":"crm"}`); d.Count != 7 {

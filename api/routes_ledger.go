@@ -38,7 +38,7 @@ func (s *Server) parkedRoutes(h huma.API) {
 			return answer(ctx, s, p, err)
 		})
 	huma.Register(h, accepted(op("retry-parked", http.MethodPost, "/parked/{id}/retry",
-		"Try a parked item again: a record is read anew, a message published again, a mass_delete approved",
+		"Try a parked item again: a record is read anew, what a message asks for is done, a mass_delete is approved",
 		http.StatusNotFound, http.StatusConflict)),
 		func(ctx context.Context, in *idInput) (*body[Retried], error) {
 			r, err := b.RetryParked(ctx, in.ID)

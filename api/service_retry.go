@@ -141,7 +141,7 @@ func (r *retrier) one(ctx context.Context, h store.ParkedHead) error {
 	case store.ParkedMassDelete:
 		return r.approve(ctx, h)
 	case store.ParkedMessage:
-		return r.publish(ctx, h)
+		return r.message(ctx, h)
 	case store.ParkedRecord, store.ParkedDuplicate, store.ParkedRefused:
 		return r.gather(ctx, h)
 	}
@@ -155,8 +155,8 @@ func (r *retrier) approve(ctx context.Context, h store.ParkedHead) error {
 	return r.request(ctx, h.ChannelID, store.Spec{Kind: store.KindSync, Mode: store.ModeFull, Connectors: []string{h.Connector}, ApproveParked: h.ID})
 }
 
-// publish puts a message that is valid now into the outbox again.
-func (r *retrier) publish(ctx context.Context, h store.ParkedHead) error {
+// message tries a message again that is valid now.
+func (r *retrier) message(ctx context.Context, h store.ParkedHead) error {
 	job, err := messages.Decode(h.Payload, r.s.clock.Now())
 	if err != nil {
 		return fault.New(fault.Permanent, fault.CodeConflict, "", "the message is still not valid: %w", err).
@@ -175,6 +175,23 @@ func (r *retrier) publish(ctx context.Context, h store.ParkedHead) error {
 	if err := checkConnectors(ctx, r.tx, c, job.Connectors); err != nil {
 		return err
 	}
+	if job.Run > 0 {
+		err = r.again(ctx, h, job)
+	} else {
+		err = r.asks(ctx, c, job)
+	}
+	if err == nil {
+		_, err = r.tx.ResolveAll(ctx, []int64{h.ID}, store.ResolvedRetried)
+	}
+	return err
+}
+
+// again publishes a message of our own that goes on with a run.
+func (r *retrier) again(ctx context.Context, h store.ParkedHead, job messages.Job) error {
+	run, err := findRun(ctx, r.tx, job.Run)
+	if err != nil {
+		return err
+	}
 	key := messages.KeySyncNow
 	if job.Type == messages.TypeReverseSync {
 		key = messages.KeyReverse
@@ -183,8 +200,40 @@ func (r *retrier) publish(ctx context.Context, h store.ParkedHead) error {
 		return err
 	}
 	r.out.Published++
-	_, err = r.tx.ResolveAll(ctx, []int64{h.ID}, store.ResolvedRetried)
-	return err
+	return r.show(ctx, run)
+}
+
+// asks does what a worker does with a message that asks for a run. Doing so here
+// and not by the broker gives the run to whoever retries, also where no worker
+// is left to take the message up.
+func (r *retrier) asks(ctx context.Context, c store.Channel, job messages.Job) error {
+	if !c.Enabled {
+		return disabled(c.Name)
+	}
+	spec := store.Spec{
+		Kind: store.Kind(job.Type), Connectors: job.Connectors, Mode: store.Mode(job.Mode),
+		Start: job.Start, End: job.End, RemoteIDs: job.RemoteIDs, LocalIDs: job.LocalIDs, Params: job.Params,
+	}
+	if spec.Mode == "" {
+		spec.Mode = store.ModeIncremental
+	}
+	var err error
+	if spec.Flags, err = flags(job.Flags); err != nil {
+		return err
+	}
+	run, _, repeated, err := r.tx.AddRequest(ctx, store.Request{ExternalID: job.ID, ChannelID: c.ID, Trigger: store.TriggerMessage, Spec: spec}, true)
+	if err != nil {
+		return err
+	}
+	if repeated {
+		r.out.Notes = append(r.out.Notes, fmt.Sprintf("a message with the id %q was taken before; its run is %d", job.ID, run.ID))
+	}
+	return r.show(ctx, run)
+}
+
+func disabled(channel string) error {
+	return fault.New(fault.Permanent, fault.CodeConflict, "", "channel %q is disabled", channel).
+		WithHint("`tandem channels enable " + channel + "`")
 }
 
 func (r *retrier) gather(ctx context.Context, h store.ParkedHead) error {
@@ -198,8 +247,7 @@ func (r *retrier) gather(ctx context.Context, h store.ParkedHead) error {
 			return err
 		}
 		if !c.Enabled {
-			return fault.New(fault.Permanent, fault.CodeConflict, "", "channel %q is disabled", c.Name).
-				WithHint("`tandem channels enable " + c.Name + "`")
+			return disabled(c.Name)
 		}
 		if err := checkConnectors(ctx, r.tx, c, []string{h.Connector}); err != nil {
 			return err

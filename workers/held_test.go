@@ -164,8 +164,8 @@ func TestReadsByID(t *testing.T) {
 	})
 }
 
-// A message that named a channel before it existed is published again by a
-// person, and does its work then.
+// A message that named a channel before it existed is tried again by a person,
+// and does its work then.
 func TestParkedMessageGoesOutAgain(t *testing.T) {
 	t.Parallel()
 	onEachSite(t, func(s *site) {
@@ -179,12 +179,12 @@ func TestParkedMessageGoesOutAgain(t *testing.T) {
 		})
 		ledger := api.NewService(s.db, nil, nil)
 		if _, err := ledger.RetryParked(s.t.Context(), list[0].ID); err == nil {
-			s.t.Error("a message for a channel that is not there was published")
+			s.t.Error("a message for a channel that is not there was taken")
 		}
 		s.apply(fmt.Sprintf(heldFile, srv.URL, byID, cure))
 		f := s.work()
 		r, err := ledger.RetryParked(s.t.Context(), list[0].ID)
-		if err != nil || !r.Published {
+		if err != nil || r.Run == nil {
 			s.t.Fatalf("%+v %v", r, err)
 		}
 		f.Kick()

@@ -11,8 +11,8 @@ import (
 )
 
 // Somebody who waits at a terminal wants to know soon that a remote is down. So
-// where Config.Waited is set, a run that a person asked for, and that has got
-// nothing from its remote yet, is given fewer tries.
+// where Config.Waited is set, a run that the schedule did not plan, and that has
+// got nothing from its remote yet, is given fewer tries.
 const (
 	waitedTries = 3
 	// waitedLong makes one try enough: the remote had its time to answer.
@@ -30,7 +30,7 @@ type attempt struct {
 // remote does not answer. A remote that says when it may be asked again is
 // waited for.
 func (p *processor) hopeless(ctx context.Context, sl store.Slice, run store.Run, a attempt) bool {
-	if !p.cfg.Waited || run.Trigger != store.TriggerManual || a.out.Progress {
+	if !p.cfg.Waited || run.Trigger == store.TriggerSchedule || a.out.Progress {
 		return false
 	}
 	open := fault.CodeOf(a.err) == transport.CodeBreakerOpen

@@ -65,7 +65,7 @@ func parkedRetry(a *app) *cobra.Command {
 		Long: `Tries items again, one by its id or many by what they have in common.
 
 A record is read anew by its id, or with all others where the connector cannot
-read single ones. A message is published again if it is valid now. The
+read single ones. What a message asks for is done if it is valid now. The
 deletions of a mass_delete are carried out.`,
 		Example: "  tandem parked retry 5\n  tandem parked retry --channel crm --reason bad_value --yes",
 		RunE: run(func(ctx context.Context, args []string) error {
@@ -101,15 +101,6 @@ func (a *app) retryParked(ctx context.Context, s *session, ids []int64, wait boo
 		}
 		if r.Run != nil {
 			runs = append(runs, *r.Run)
-			continue
-		}
-		if a.json {
-			err = a.printJSON(r)
-		} else {
-			err = a.println("the message of item", id, "was published again")
-		}
-		if err != nil {
-			return err
 		}
 	}
 	return a.serve(ctx, s, runs, wait, false)
