@@ -115,13 +115,25 @@ rows:
 	return found[0], nil
 }
 
-// instant makes a time of a small number; its zone changes with it, so that only
-// instants can be compared.
+// instant makes a time of a small number.
 func instant(n int) time.Time {
 	if n == 0 {
 		return time.Time{}
 	}
-	return time.Unix(1_700_000_000+int64(n), 0).In(time.FixedZone("", n*3600))
+	return time.Unix(1_700_000_000+int64(n), 0).UTC()
+}
+
+// evidence judges four small numbers. The sides speak of time in different zones,
+// so that only instants can be compared.
+func evidence(m judge.Mode, lf, lr, rf, rr int) judge.Winner {
+	far := func(n int) time.Time {
+		if n == 0 {
+			return time.Time{}
+		}
+		return instant(n).In(time.FixedZone("", 5*3600))
+	}
+	w, _ := judge.Evidence(m, judge.Times{Field: instant(lf), Record: instant(lr)}, judge.Times{Field: far(rf), Record: far(rr)})
+	return w
 }
 
 // everyFourTimes calls fn for each of the 5^4 combinations of unknown and four
@@ -141,7 +153,7 @@ func TestEvidenceAgainstTheTable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, _ := judge.Evidence(mode, judge.Times{Field: instant(lf), Record: instant(lr)}, judge.Times{Field: instant(rf), Record: instant(rr)})
+			got := evidence(mode, lf, lr, rf, rr)
 			if got.String() != want {
 				t.Errorf("%s left %d/%d right %d/%d: %v, want %s", mode, lf, lr, rf, rr, got, want)
 			}
@@ -157,26 +169,22 @@ func TestEvidenceAgainstTheTable(t *testing.T) {
 // tests do not look.
 func TestEvidenceIsMauticsToTheCorners(t *testing.T) {
 	t.Parallel()
-	ev := func(m judge.Mode, lf, lr, rf, rr int) judge.Winner {
-		w, _ := judge.Evidence(m, judge.Times{Field: instant(lf), Record: instant(lr)}, judge.Times{Field: instant(rf), Record: instant(rr)})
-		return w
-	}
-	if got := ev(judge.Best, 3, 1, 0, 2); got != judge.WinRemote {
+	if got := evidence(judge.Best, 3, 1, 0, 2); got != judge.WinRemote {
 		t.Errorf("records overrule the only known field: %v, want right", got)
 	}
 	hidden := 0
 	everyFourTimes(func(lf, lr, rf, rr int) {
-		fuzzy := ev(judge.Fuzzy, lf, lr, rf, rr)
+		fuzzy := evidence(judge.Fuzzy, lf, lr, rf, rr)
 		ladder := judge.WinUnresolved
 		for _, m := range []judge.Mode{judge.Hard, judge.Best, judge.Fuzzy} {
 			if ladder == judge.WinUnresolved {
-				ladder = ev(m, lf, lr, rf, rr)
+				ladder = evidence(m, lf, lr, rf, rr)
 			}
 		}
 		if ladder != fuzzy {
 			t.Errorf("left %d/%d right %d/%d: hard, best, fuzzy in turn give %v, fuzzy alone %v", lf, lr, rf, rr, ladder, fuzzy)
 		}
-		if other := ev("anything", lf, lr, rf, rr); other != fuzzy {
+		if other := evidence("anything", lf, lr, rf, rr); other != fuzzy {
 			t.Errorf("an unknown mode gives %v, fuzzy %v", other, fuzzy)
 		}
 		if lf != 0 && lf == rf && lr != 0 && lr == rr && fuzzy != judge.WinUnresolved {

@@ -240,13 +240,16 @@ func (r *Rule) settle(v *Verdict, p *Pair) {
 	case v.Winner == WinUnresolved || v.Reason == ReasonUnchanged || v.Reason == ReasonWaits:
 		return
 	}
-	// An edit that is held goes on counting as one, also while the other side says
-	// nothing: its half stays.
-	absent := v.Reason == ReasonAbsent
-	if p.Local.Value.Has() && !(absent && p.Base.Local.Has()) && v.Reason != ReasonLocalEditHeld {
-		v.Base.Local = p.Local.Value
+	v.Base.Local = half(p.Local.Value, p.Base.Local, v.Reason, ReasonLocalEditHeld)
+	v.Base.Remote = half(p.Remote.Value, p.Base.Remote, v.Reason, ReasonRemoteEditHeld)
+}
+
+// half is a side's half of the base after a verdict that does not write there. An
+// edit that is held goes on counting as one, also while the other side says
+// nothing: its half stays.
+func half(now, before record.Value, why, held Reason) record.Value {
+	if !now.Has() || why == held || why == ReasonAbsent && before.Has() {
+		return before
 	}
-	if p.Remote.Value.Has() && !(absent && p.Base.Remote.Has()) && v.Reason != ReasonRemoteEditHeld {
-		v.Base.Remote = p.Remote.Value
-	}
+	return now
 }

@@ -153,12 +153,17 @@ func TestJudge(t *testing.T) {
 
 		{"the codec's equality settles", fold, pair(record.T("ANNA"), record.T("anna"), none), n, "equal", judge.Halves{Local: record.T("ANNA"), Remote: record.T("anna")}, ""},
 		{"the codec's equality is no change", fold, pair(record.T("ANNA"), vb, both(record.T("anna"))), r, "remote_changed", both(vb), "l"},
+		{"the codec's equality does not move the base", fold, pair(record.T("ANNA"), vb, judge.Halves{Local: record.T("anna"), Remote: vb}), n, "unchanged", judge.Halves{Local: record.T("anna"), Remote: vb}, ""},
 		{"empty by the codec", dash, pair(record.T("-"), vb, none), r, "first_link", both(vb), "fl"},
 		{"absent is empty for any codec", dash, pair(absent, record.T("-"), none), n, "absent", judge.Halves{Remote: record.T("-")}, "f"},
+		{"the codec is not asked about absent values", with(newest, func(r *judge.Rule) {
+			r.Empty = func(v record.Value) bool { return v.Kind == record.Null }
+		}), pair(absent, null, none), n, "absent", judge.Halves{Remote: null}, "f"},
 		{"a reference that cannot be told yet waits", newest, untold(pair(vb, va, both(va))), n, "waits", both(va), ""},
 		{"transforms: the written form is the other side's", newest, mapped(pair(record.T("x"), record.T("B"), judge.Halves{Local: record.T("x"), Remote: record.T("X")}), record.T("X"), record.T("b")), r, "remote_changed", judge.Halves{Local: record.T("b"), Remote: record.T("B")}, "l"},
 		{"transforms: equal by the way there", newest, mapped(pair(record.T("Bob"), record.T("bob"), none), record.T("bob"), record.T("bob")), n, "equal", judge.Halves{Local: record.T("Bob"), Remote: record.T("bob")}, ""},
-		{"transforms: only the way that is travelled counts", toLocal, mapped(pair(record.N("5"), record.N("5"), both(record.N("4"))), record.N("5"), record.N("6")), r, "one_way", judge.Halves{Local: record.N("6"), Remote: record.N("5")}, "cl"},
+		{"transforms: only the way that is travelled counts, to_remote", toRemote, mapped(pair(record.N("5"), record.N("5"), both(record.N("4"))), record.N("6"), record.N("5")), l, "one_way", judge.Halves{Local: record.N("5"), Remote: record.N("6")}, "cr"},
+		{"transforms: only the way that is travelled counts, to_local", toLocal, mapped(pair(record.N("5"), record.N("5"), both(record.N("4"))), record.N("5"), record.N("6")), r, "one_way", judge.Halves{Local: record.N("6"), Remote: record.N("5")}, "cl"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,23 +185,23 @@ func TestJudge(t *testing.T) {
 func TestRecordIsJudgeForEveryField(t *testing.T) {
 	t.Parallel()
 	rules := judge.Rules{
-		{Policy: judge.Newest}, {Policy: judge.Newest}, {Policy: judge.Manual}, {Direction: mapping.ToLocal}, {}, {},
+		{Policy: judge.Newest}, {Policy: judge.Newest}, {Policy: judge.Manual}, {Direction: mapping.ToLocal}, {}, {}, {},
 	}
 	s := judge.Sheet{
-		Local:         []record.Value{vb, vb, vb, va, record.T("x"), va},
-		Remote:        []record.Value{vc, va, vc, vb, record.T("X"), va},
-		LocalThere:    []record.Value{vb, vb, vb, va, record.T("X"), va},
-		RemoteThere:   []record.Value{vc, va, vc, vb, record.T("x"), va},
-		BaseLocal:     []record.Value{va, va, va, va, record.T("x"), absent},
-		BaseRemote:    []record.Value{va, va, va, va, record.T("X"), absent},
+		Local:         []record.Value{vb, vb, vb, va, record.T("x"), va, vb},
+		Remote:        []record.Value{vc, va, vc, vb, record.T("X"), va, vc},
+		LocalThere:    []record.Value{vb, vb, vb, va, record.T("X"), va, vb},
+		RemoteThere:   []record.Value{vc, va, vc, vb, record.T("x"), va, vc},
+		BaseLocal:     []record.Value{va, va, va, va, record.T("x"), absent, va},
+		BaseRemote:    []record.Value{va, va, va, va, record.T("X"), absent, va},
 		LocalAt:       after(0),
-		RemoteAt:      after(500),
+		RemoteAt:      after(2500),
 		RemoteFieldAt: []time.Time{after(4000)},
 		Skew:          time.Second,
 	}
 	var d judge.Decision
 	rules.Record(&s, &d)
-	want := []string{"right newest", "left local_changed", "unresolved manual", "right remote_changed", "none equal", "none equal"}
+	want := []string{"right newest", "left local_changed", "unresolved manual", "right remote_changed", "none equal", "none equal", "right newest"}
 	for i := range rules {
 		p := s.Pair(i)
 		if one := judge.Judge(&rules[i], &p); one != d.Verdicts[i] {
@@ -209,7 +214,7 @@ func TestRecordIsJudgeForEveryField(t *testing.T) {
 			t.Errorf("field %d: the halves are %v and %v, want %v", i, d.Local[i], d.Remote[i], d.Verdicts[i].Base)
 		}
 	}
-	if !d.WriteLocal || !d.WriteRemote || !d.Moved || d.Conflicts != 2 || d.Unresolved != 1 {
+	if !d.WriteLocal || !d.WriteRemote || !d.Moved || d.Conflicts != 3 || d.Unresolved != 1 {
 		t.Errorf("sums %+v", d)
 	}
 
