@@ -62,7 +62,7 @@ func (o *Opener) Connector(ctx context.Context, run store.Run, sl store.Slice) (
 	c := pass.Connector{
 		ID: sl.ConnectorID, Name: sl.Connector, ChannelID: run.ChannelID, Channel: run.Channel, Remote: remote,
 		Conflict: judge.Policy(op.config.Conflict), Create: cc.Create == "both" || cc.Create == "to_local",
-		OnRemoteDelete: pass.Deletion(cc.DeleteLocal), Overlap: cc.Overlap, FullDue: fullDue(cc.Full),
+		OnRemoteDelete: pass.Deletion(cc.DeleteLocal), Overlap: cc.Overlap, FullDue: fullDue(cc.Full, run.Channel),
 	}
 	if r, ok := op.channel.(channels.Redactor); ok {
 		c.Redact = r.Redact

@@ -91,19 +91,57 @@ func TestFullDue(t *testing.T) {
 		ago  time.Duration
 		want bool
 	}{
-		{"@daily", 9 * time.Hour, false},
-		{"@daily", 11 * time.Hour, true},
+		{"0 0 * * *", 9 * time.Hour, false}, // a time that is named is exact
+		{"0 0 * * *", 11 * time.Hour, true},
+		{"@daily", 24 * time.Hour, true}, // wherever the channel's own time lies
 		{"@daily", 72 * time.Hour, true},
+		{"@daily", 0, false},
+		{"@hourly", time.Hour, true},
+		{"@weekly", 7 * 24 * time.Hour, true},
+		{"@monthly", 31 * 24 * time.Hour, true},
+		{"@yearly", 366 * 24 * time.Hour, true},
 		{"@every 36h", 35 * time.Hour, false},
 		{"@every 36h", 36 * time.Hour, true},
 		{"0 0 30 2 *", 9000 * time.Hour, false},
 	} {
-		if got := fullDue(c.text)(now.Add(-c.ago), now); got != c.want {
+		if got := fullDue(c.text, "crm")(now.Add(-c.ago), now); got != c.want {
 			t.Errorf("%s, last %v ago: %v", c.text, c.ago, got)
 		}
 	}
-	if fullDue("off") != nil {
+	if fullDue("off", "crm") != nil {
 		t.Error("off is due some time")
+	}
+}
+
+// TestFullReadsAreSpread asks when a thousand channels that were read in the
+// same second are due again: about as many in each hour of a day, each once.
+func TestFullReadsAreSpread(t *testing.T) {
+	t.Parallel()
+	const channels = 1000
+	last := clockAt("2026-11-24T10:00:00Z")
+	var hours [24]int
+	for i := range channels {
+		due := fullDue("@daily", fmt.Sprintf("channel-%d", i))
+		for h := range hours {
+			if at := last.Add(time.Duration(h+1) * time.Hour); due(last, at) {
+				hours[h]++
+				break
+			}
+		}
+	}
+	sum := 0
+	for h, n := range hours {
+		if sum += n; n < channels/24/3 || n > channels/24*3 {
+			t.Errorf("%d of %d channels are due in hour %d", n, channels, h)
+		}
+	}
+	if sum != channels {
+		t.Errorf("%d of %d channels are due within a day", sum, channels)
+	}
+	for text := range spread {
+		if fullDue(text, "crm") == nil {
+			t.Errorf("%s is not known", text)
+		}
 	}
 }
 
