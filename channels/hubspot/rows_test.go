@@ -162,3 +162,25 @@ func TestConcurrency(t *testing.T) {
 		t.Errorf("%d calls at a time, want 2 or 3", most)
 	}
 }
+
+// Newer accounts give a merged contact an id of its own: it is read as a new one,
+// and both ids that lead to it are gone.
+func TestContactsMergedIntoANewOne(t *testing.T) {
+	t.Parallel()
+	a := open(t, emulator.Config{MergeAnew: true}, "")
+	ids := a.Seed(5)
+	left := a.Merge(ids[1], ids[3])
+	got, err := a.c.(channels.Getter).Get(t.Context(), fields, []string{ids[0], ids[1], ids[3], left})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, gone := range []bool{false, true, true, false} {
+		if got[i].Deleted != gone || got[i].Err != nil {
+			t.Errorf("%+v", got[i])
+		}
+	}
+	recs := byID(t, a.all(t, channels.ReadRequest{Since: morning}))
+	if len(recs) != 4 || recs[left].ID != left || recs[ids[1]].ID != "" {
+		t.Errorf("%v", recs)
+	}
+}

@@ -15,6 +15,9 @@ const (
 	propCreated  = "createdate"
 	propModified = "lastmodifieddate"
 	propMerged   = "hs_merged_object_ids"
+
+	// propMoreEmails can be written.
+	propMoreEmails = "hs_additional_emails"
 )
 
 // Ids begin above firstID and are not dense.
@@ -122,9 +125,7 @@ func (p *Portal) Restore(ids ...string) {
 			panic("emulate/hubspot: contact " + id + " is not archived")
 		}
 		c.archived, c.archivedAt, c.modified = false, time.Time{}, now
-		if e := c.props["email"]; e != "" {
-			p.emails[strings.ToLower(e)] = c.id
-		}
+		p.claims.take(c)
 		p.changed(c, now)
 	}
 }
@@ -148,12 +149,12 @@ func (p *Portal) Purge(ids ...string) {
 	}
 }
 
-// Merge merges the contact loser into winner: from then on the loser's id answers
-// with the winner.
-func (p *Portal) Merge(winner, loser string) {
+// Merge merges the contact loser into winner and gives the id of what is left, to
+// which both ids lead from then on. It is the winner's unless Config.MergeAnew.
+func (p *Portal) Merge(winner, loser string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.merge(p.must(winner), p.must(loser), p.now())
+	return strconv.FormatInt(p.merge(p.must(winner), p.must(loser), p.now()).id, 10)
 }
 
 // Contact gives a contact; false when there is none of that id.
@@ -207,18 +208,18 @@ func (p *Portal) create(props map[string]string, now time.Time, source string) *
 
 func (p *Portal) edit(c *contact, props map[string]string, now time.Time, source string) {
 	next, past := maps.Clone(c.props), maps.Clone(c.history)
+	if _, changes := props[propMoreEmails]; changes {
+		p.claims.free(c)
+		defer p.claims.take(c)
+	}
 	for name, value := range props {
 		p.known[name] = true
+		value = normal(name, value)
 		old, had := next[name]
 		if had && old == value {
 			continue // HubSpot keeps no entry for a value that stays
 		}
-		if name == "email" {
-			delete(p.emails, strings.ToLower(old))
-			if value != "" {
-				p.emails[strings.ToLower(value)] = c.id
-			}
-		}
+		p.claims.set(name, c.id, old, value)
 		next[name] = value
 		past[name] = append([]entry{{value, now, source}}, past[name]...)
 	}
@@ -229,25 +230,64 @@ func (p *Portal) edit(c *contact, props map[string]string, now time.Time, source
 // archive does not touch the time of change, as HubSpot's does not.
 func (p *Portal) archive(c *contact, now time.Time) {
 	c.archived, c.archivedAt = true, now
-	delete(p.emails, strings.ToLower(c.props["email"]))
+	p.claims.free(c)
 	p.changed(c, now)
 }
 
-func (p *Portal) merge(winner, loser *contact, now time.Time) {
-	for from, to := range p.merged {
-		if to == loser.id {
-			p.merged[from] = winner.id
+// merge gives what is left: the winner, or a new contact with its values. Gaps are
+// filled from the loser, whose e-mail address leads to it from then on.
+func (p *Portal) merge(winner, loser *contact, now time.Time) *contact {
+	values := map[string]string{}
+	for name, v := range loser.props {
+		if winner.props[name] == "" && v != "" && name != propMerged && name != propMoreEmails {
+			values[name] = v
 		}
 	}
-	p.merged[loser.id] = winner.id
-	p.archive(loser, now)
-	delete(p.contacts, loser.id)
-	p.order = slices.DeleteFunc(p.order, func(x int64) bool { return x == loser.id })
-	merged := strconv.FormatInt(loser.id, 10)
-	if old := winner.props[propMerged]; old != "" {
-		merged = old + ";" + merged
+	more := slices.Concat(winner.moreEmails(), loser.moreEmails())
+	if e := loser.props[propEmail]; e != "" && winner.props[propEmail] != "" {
+		more = append(more, e)
 	}
-	p.edit(winner, map[string]string{propMerged: merged}, now, SourceUser)
+	gone := []string{winner.props[propMerged], loser.props[propMerged], strconv.FormatInt(loser.id, 10)}
+	left := winner
+	p.remove(loser, now)
+	if p.anew {
+		gone = append(gone, strconv.FormatInt(winner.id, 10))
+		for name, v := range winner.props {
+			values[name] = v
+		}
+		p.remove(winner, now)
+		left = p.create(nil, now, SourceUser)
+		p.leadTo(left, winner)
+	}
+	p.leadTo(left, loser)
+	values[propMerged] = joined(gone)
+	if len(more) > 0 {
+		values[propMoreEmails] = joined(more)
+	}
+	p.edit(left, values, now, SourceUser)
+	p.claims.take(left)
+	return left
+}
+
+func joined(list []string) string {
+	return strings.Join(slices.DeleteFunc(list, func(s string) bool { return s == "" }), ";")
+}
+
+// leadTo makes the id of gone, and those that led to it, lead to left.
+func (p *Portal) leadTo(left, gone *contact) {
+	for from, to := range p.merged {
+		if to == gone.id {
+			p.merged[from] = left.id
+		}
+	}
+	p.merged[gone.id] = left.id
+}
+
+// remove takes a contact out of lists and searches.
+func (p *Portal) remove(c *contact, now time.Time) {
+	p.archive(c, now)
+	delete(p.contacts, c.id)
+	p.order = slices.DeleteFunc(p.order, func(x int64) bool { return x == c.id })
 }
 
 func (p *Portal) changed(c *contact, now time.Time) { p.index.put(c, now.Add(p.lag)) }

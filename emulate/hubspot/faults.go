@@ -185,10 +185,13 @@ func Slow(d time.Duration) Fault {
 	}}
 }
 
-// Row makes one row of the next batch fail, so that it answers 207.
+// Row makes one row of the next batch fail, so that it answers 207. It is for
+// batch reads unless On says otherwise. In writes id may also be an input's trace
+// id or one of its values, and without trace ids the batch fails as a whole.
 func Row(id, category, message string) Fault {
 	return Fault{op: OpBatchRead, row: id, category: category, rowTells: message}
 }
 
-// Silence leaves one row of the next batch read out without a word.
+// Silence leaves one row of the next batch read out without a word. On a batch
+// write it is carried out all the same.
 func Silence(id string) Fault { return Fault{op: OpBatchRead, row: id} }

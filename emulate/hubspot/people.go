@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -59,12 +58,7 @@ func (p *Portal) Spoil(id, property, value string) {
 	c := p.must(id)
 	p.known[property] = true
 	props, past := maps.Clone(c.props), maps.Clone(c.history)
-	if property == "email" {
-		delete(p.emails, strings.ToLower(props[property]))
-		if value != "" {
-			p.emails[strings.ToLower(value)] = c.id
-		}
-	}
+	p.claims.set(property, c.id, props[property], value)
 	props[property], past[property] = value, []entry{{value, c.modified, SourceUser}}
 	if value == "" {
 		delete(props, property)

@@ -44,6 +44,9 @@ type Config struct {
 	ID int64
 	// TimeZone is the account's; "" is UTC. An unknown one counts as UTC.
 	TimeZone string
+	// MergeAnew makes a merge give a contact with an id of its own, to which those
+	// of both lead, as newer accounts do. Otherwise the winner keeps its id.
+	MergeAnew bool
 }
 
 // Portal is one emulated account. Safe for concurrent use.
@@ -51,6 +54,7 @@ type Portal struct {
 	private string // the private app's token
 	app     access
 	window  int
+	anew    bool
 	id      int64
 	zone    *time.Location
 	base    func() time.Time
@@ -71,7 +75,7 @@ type Portal struct {
 	contacts map[int64]*contact
 	order    []int64 // of all contacts that were ever made and not purged
 	merged   map[int64]int64
-	emails   map[string]int64
+	claims   claims
 	lastID   int64
 	index    index
 	serial   int64 // of answers, for their correlation ids
@@ -98,7 +102,7 @@ func New(c Config) *Portal {
 	p := &Portal{
 		private: c.Token, app: newAccess(c.App), window: c.Window, id: c.ID, zone: zone, base: c.Now, lag: c.IndexLag,
 		scopes: map[string]bool{ScopeRead: true, ScopeWrite: true}, calls: map[Op]int{}, answered: map[int]int{},
-		known: map[string]bool{}, contacts: map[int64]*contact{}, merged: map[int64]int64{}, emails: map[string]int64{},
+		known: map[string]bool{}, contacts: map[int64]*contact{}, merged: map[int64]int64{}, claims: newClaims(), anew: c.MergeAnew,
 		lastID: firstID, index: newIndex(), limits: newMeter(c.Limits),
 	}
 	for _, name := range standard {
@@ -110,7 +114,7 @@ func New(c Config) *Portal {
 // standard are the properties every portal has.
 var standard = []string{
 	"email", "firstname", "lastname", "phone", "mobilephone", "company", "address", "city", "state", "zip", "country",
-	"website", "jobtitle", "lifecyclestage", "birthday", propCreated, propModified, propID,
+	"website", "jobtitle", "lifecyclestage", "birthday", propCreated, propModified, propID, propMerged, propMoreEmails,
 }
 
 // Now is the portal's time, in whole milliseconds.

@@ -93,8 +93,8 @@ func (p *Portal) getOne(q *request) answer {
 // lead to the contact that is left.
 func (p *Portal) find(id, by string, archived bool) *contact {
 	n := number(id)
-	if by == "email" {
-		n = p.emails[strings.ToLower(id)]
+	if p.claims.unique(by) {
+		n = p.claims.by(by, id)
 	} else if to, ok := p.merged[n]; ok {
 		n = to
 	}

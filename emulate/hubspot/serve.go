@@ -235,7 +235,7 @@ func (p *Portal) properties(now time.Time) answer {
 			kind, field = "datetime", "date"
 		}
 		results = append(results, map[string]any{
-			"name": name, "label": name, "description": "", "groupName": "contactinformation", "type": kind, "fieldType": field, "options": []any{},
+			"name": name, "label": name, "hasUniqueValue": p.claims.unique(name), "description": "", "groupName": "contactinformation", "type": kind, "fieldType": field, "options": []any{},
 			"createdAt": stamp(now), "updatedAt": stamp(now), "archived": false,
 		})
 	}

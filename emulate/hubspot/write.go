@@ -3,14 +3,19 @@ package hubspot
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/mail"
-	"strconv"
+	"slices"
 	"time"
 )
 
+// A writing call answers with the properties that it wrote and those that the
+// portal keeps itself, not with all of the contact's.
+
 type oneBody struct {
 	Properties map[string]string `json:"properties"`
+	Trace      string            `json:"objectWriteTraceId"`
 }
 
 // rowProblem is why one write is refused; the zero value is none.
@@ -18,41 +23,96 @@ type rowProblem struct {
 	status   int
 	category string
 	message  string
+	code     string // of a property's value
+	property string
+}
+
+// badValue is the refusal of a property's value.
+func badValue(code, property, format string, args ...any) rowProblem {
+	return rowProblem{
+		status: http.StatusBadRequest, category: "VALIDATION_ERROR", code: code, property: property, message: fmt.Sprintf(format, args...),
+	}
+}
+
+// text is the message of the whole refusal.
+func (x rowProblem) text() string {
+	if x.code == "" {
+		return x.message
+	}
+	// HubSpot puts JSON into the sentence.
+	b, err := json.Marshal([]any{map[string]any{"isValid": false, "message": x.message, "error": x.code, "name": x.property}})
+	if err != nil { // texts only
+		panic(err)
+	}
+	return "Property values were not valid: " + string(b)
+}
+
+// details are the single errors of a refusal.
+func (x rowProblem) details() []any {
+	if x.code == "" {
+		return []any{}
+	}
+	return []any{map[string]any{"message": x.message, "code": x.code, "context": map[string]any{"propertyName": []string{x.property}}}}
 }
 
 // checkWrite finds what is wrong with values for c, nil for a new contact.
 func (p *Portal) checkWrite(props map[string]string, c *contact) rowProblem {
 	for _, name := range sortedKeys(props) {
 		if !p.known[name] {
-			return rowProblem{http.StatusBadRequest, "VALIDATION_ERROR", fmt.Sprintf("Property values were not valid: property %q does not exist", name)}
+			return badValue("PROPERTY_DOESNT_EXIST", name, "Property %q does not exist", name)
 		}
-		if name == propID || name == propCreated || name == propModified {
-			return rowProblem{http.StatusBadRequest, "VALIDATION_ERROR", fmt.Sprintf("Property values were not valid: %q is a read only property", name)}
+		switch name {
+		case propID, propCreated, propModified, propMerged:
+			return badValue("READ_ONLY_VALUE", name, "%q is a read only property; its value cannot be set", name)
 		}
 	}
-	email := props["email"]
-	if email == "" {
-		return rowProblem{}
+	if email := props[propEmail]; email != "" {
+		if a, err := mail.ParseAddress(email); err != nil || a.Address != email {
+			return badValue("INVALID_EMAIL", propEmail, "Email address %s is invalid", email)
+		}
 	}
-	if a, err := mail.ParseAddress(email); err != nil || a.Address != email {
-		return rowProblem{http.StatusBadRequest, "VALIDATION_ERROR", fmt.Sprintf("Property values were not valid: email address %q is invalid", email)}
-	}
-	if other := p.find(email, "email", false); other != nil && other != c {
-		return rowProblem{http.StatusConflict, "CONFLICT", fmt.Sprintf("Contact already exists. Existing ID: %d", other.id)}
+	for _, name := range slices.Sorted(maps.Keys(p.claims)) {
+		other := p.find(props[name], name, false)
+		switch {
+		case props[name] == "" || other == nil || other == c:
+		case name == propEmail:
+			return rowProblem{status: http.StatusConflict, category: "CONFLICT", message: fmt.Sprintf("Contact already exists. Existing ID: %d", other.id)}
+		default:
+			return rowProblem{status: http.StatusBadRequest, category: "VALIDATION_ERROR", message: fmt.Sprintf("Cannot set %s to %q. %d already has that value.", name, props[name], other.id)}
+		}
 	}
 	return rowProblem{}
 }
 
-func (p *Portal) refusal(x rowProblem) answer { return p.problem(x.status, x.category, x.message) }
-
-func (p *Portal) written(status int, c *contact) answer {
-	v := c.view()
-	return answer{status: status, body: v.append(nil, v.allNames(), nil, p.known)}
+func (p *Portal) refusal(x rowProblem) answer {
+	body := map[string]any{"category": x.category, "message": x.text()}
+	if d := x.details(); len(d) > 0 {
+		body["errors"] = d
+	}
+	return p.errorAnswer(x.status, body)
 }
 
-// allNames are the properties an answer to a write shows.
-func (v *view) allNames() []string {
-	return append(sortedKeys(v.props), propCreated, propID, propModified)
+// written writes the contact as the answer to a call that wrote props.
+func (p *Portal) written(b []byte, c *contact, props map[string]string, more map[string]any) []byte {
+	v := c.view()
+	names := append(sortedKeys(props), propCreated, propID, propModified)
+	b = v.append(b, names, nil, p.known)
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		value, err := json.Marshal(more[name])
+		if err != nil { // texts and booleans only
+			panic(err)
+		}
+		b = append(append(append(quote(append(b[:len(b)-1], ','), name), ':'), value...), '}')
+	}
+	return b
+}
+
+// traceOf is the trace id as an answer repeats it.
+func traceOf(id string) map[string]any {
+	if id == "" {
+		return map[string]any{}
+	}
+	return map[string]any{"objectWriteTraceId": id}
 }
 
 func (p *Portal) createOne(q *request, now time.Time) answer {
@@ -63,7 +123,8 @@ func (p *Portal) createOne(q *request, now time.Time) answer {
 	if x := p.checkWrite(in.Properties, nil); x.status != 0 {
 		return p.refusal(x)
 	}
-	return p.written(http.StatusCreated, p.create(in.Properties, now, SourceIntegration))
+	c := p.create(in.Properties, now, SourceIntegration)
+	return answer{status: http.StatusCreated, body: p.written(nil, c, in.Properties, traceOf(in.Trace))}
 }
 
 func (p *Portal) updateOne(q *request, now time.Time) answer {
@@ -79,7 +140,7 @@ func (p *Portal) updateOne(q *request, now time.Time) answer {
 		return p.refusal(x)
 	}
 	p.edit(c, in.Properties, now, SourceIntegration)
-	return p.written(http.StatusOK, c)
+	return answer{status: http.StatusOK, body: p.written(nil, c, in.Properties, traceOf(in.Trace))}
 }
 
 // archiveOne answers 204 also for what is not there, as HubSpot does.
@@ -99,110 +160,12 @@ func (p *Portal) mergeTwo(q *request, now time.Time) answer {
 		return p.invalid("Invalid input JSON: %s", err)
 	}
 	winner, loser := p.find(in.Primary, "", false), p.find(in.Other, "", false)
-	if winner == nil || loser == nil || winner == loser {
+	switch {
+	case winner == nil || loser == nil:
 		return p.problem(http.StatusNotFound, "OBJECT_NOT_FOUND", "resource not found")
+	case winner == loser:
+		return p.invalid("a contact cannot be merged with itself")
 	}
-	p.merge(winner, loser, now)
-	return p.written(http.StatusOK, winner)
-}
-
-// batchWrite creates, updates or upserts. Rows that fail do not stop the others;
-// only a batch create without trace ids fails as a whole.
-func (p *Portal) batchWrite(q *request, now time.Time) answer {
-	var in batchBody
-	if err := json.Unmarshal(q.body, &in); err != nil {
-		return p.invalid("Invalid input JSON: %s", err)
-	}
-	if problem, ok := p.checkInputs(in.Inputs, q.op == OpBatchUpdate); !ok {
-		return problem
-	}
-	if q.op == OpBatchCreate && !traced(in.Inputs) {
-		for _, input := range in.Inputs {
-			if x := p.checkWrite(input.Properties, nil); x.status != 0 {
-				return p.refusal(x)
-			}
-		}
-	}
-	rows := []byte(`"results":[`)
-	var errs []any
-	done := 0
-	for _, input := range in.Inputs {
-		c, made, x := p.writeRow(q.op, input, now)
-		if x.status != 0 {
-			context := map[string][]string{"ids": {input.ID}}
-			if input.Trace != "" {
-				context["objectWriteTraceId"] = []string{input.Trace}
-			}
-			errs = append(errs, rowError(x.category, x.message, context))
-			continue
-		}
-		if done++; done > 1 {
-			rows = append(rows, ',')
-		}
-		v := c.view()
-		rows = v.append(rows, v.allNames(), nil, p.known)
-		if q.op == OpBatchUpsert {
-			rows = append(rows[:len(rows)-1], `,"new":`+strconv.FormatBool(made)+`}`...)
-		}
-	}
-	status := http.StatusOK
-	if q.op == OpBatchCreate {
-		status = http.StatusCreated
-	}
-	return p.batchAnswer(status, now, append(rows, ']'), errs)
-}
-
-// traced reports whether each input has a trace id of its own.
-func traced(inputs []batchInput) bool {
-	seen := map[string]bool{}
-	for _, x := range inputs {
-		if x.Trace == "" || seen[x.Trace] {
-			return false
-		}
-		seen[x.Trace] = true
-	}
-	return true
-}
-
-func (p *Portal) writeRow(op Op, input batchInput, now time.Time) (c *contact, made bool, x rowProblem) {
-	if op != OpBatchCreate {
-		c = p.find(input.ID, input.By, false)
-	}
-	if op == OpBatchUpdate && c == nil {
-		return nil, false, rowProblem{http.StatusNotFound, "OBJECT_NOT_FOUND", "no contact " + input.ID}
-	}
-	props := input.Properties
-	if op == OpBatchUpsert && c == nil {
-		if input.By != "email" {
-			return nil, false, rowProblem{http.StatusBadRequest, "VALIDATION_ERROR", "an upsert needs a unique property: email"}
-		}
-		props = map[string]string{"email": input.ID}
-		for name, value := range input.Properties {
-			props[name] = value
-		}
-	}
-	if x := p.checkWrite(props, c); x.status != 0 {
-		return nil, false, x
-	}
-	if c == nil {
-		return p.create(props, now, SourceIntegration), true, rowProblem{}
-	}
-	p.edit(c, props, now, SourceIntegration)
-	return c, false, rowProblem{}
-}
-
-func (p *Portal) batchArchive(q *request, now time.Time) answer {
-	var in batchBody
-	if err := json.Unmarshal(q.body, &in); err != nil {
-		return p.invalid("Invalid input JSON: %s", err)
-	}
-	if problem, ok := p.checkInputs(in.Inputs, true); !ok {
-		return problem
-	}
-	for _, input := range in.Inputs {
-		if c := p.find(input.ID, "", false); c != nil {
-			p.archive(c, now)
-		}
-	}
-	return answer{status: http.StatusNoContent}
+	left := p.merge(winner, loser, now)
+	return answer{status: http.StatusOK, body: p.written(nil, left, left.props, nil)}
 }
