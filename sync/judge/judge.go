@@ -67,7 +67,7 @@ type Times struct {
 	// Field is when this very field changed ("certain change").
 	Field time.Time
 	// Record is when something in the record changed last, so that the field
-	// may have changed then ("possible change").
+	// may have changed then ("possible change"). Writes of ours are no changes.
 	Record time.Time
 }
 

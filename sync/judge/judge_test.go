@@ -32,6 +32,8 @@ func TestToLocal(t *testing.T) {
 		{"first link, newest remote", judge.Newest, judge.Claim{Local: a, Remote: b, LocalAt: at(0), RemoteAt: at(5)}, judge.Verdict{Winner: judge.WinRemote, Reason: "first_link", Conflict: true}},
 		{"first link, newest local", judge.Newest, judge.Claim{Local: a, Remote: b, LocalAt: at(5), RemoteAt: at(0)}, judge.Verdict{Winner: judge.WinLocal, Reason: "first_link", Conflict: true}},
 		{"first link, tie", judge.Newest, judge.Claim{Local: a, Remote: b, LocalAt: at(5), RemoteAt: at(5)}, judge.Verdict{Winner: judge.WinLocal, Reason: "tie", Conflict: true}},
+		{"first link, evidence without the fields' times", judge.EvidenceHard, judge.Claim{Local: a, Remote: b, LocalAt: at(5), RemoteAt: at(5)}, judge.Verdict{Winner: judge.WinLocal, Reason: "tie", Conflict: true}},
+		{"first link, both empty", judge.Local, judge.Claim{Local: record.NullValue, Remote: record.T("")}, judge.Verdict{Winner: judge.WinRemote, Reason: "first_link", Conflict: false}},
 		{"first link, no time", judge.Newest, judge.Claim{Local: a, Remote: b, RemoteAt: at(5)}, judge.Verdict{Winner: judge.WinLocal, Reason: "no_time", Conflict: true}},
 	}
 	for _, tt := range tests {

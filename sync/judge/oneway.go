@@ -22,10 +22,16 @@ type Claim struct {
 
 // ToLocal judges a field whose value only travels from the remote to the local
 // side. A local edit stands until the remote's value changes; it can never go
-// out, so a remote change then wins, and the local value counts as lost. Of the
-// verdict, Base, WriteLocal and WriteRemote are not set: Judge is the call for
-// those.
+// out, so a remote change then wins, and the local value counts as lost.
+//
+// A Claim does not say which times are those of the field, so the evidence
+// policies act as Newest. Of the verdict, FirstLink, Base, WriteLocal and
+// WriteRemote are not set. Judge is the call for all of these.
 func ToLocal(p Policy, c Claim) Verdict {
+	switch p {
+	case EvidenceHard, EvidenceBest, EvidenceFuzzy:
+		p = Newest
+	}
 	s := state{
 		local:   look{there: c.Local.Has(), empty: c.Local.Empty(), changed: c.HasBase && c.LocalChanged},
 		remote:  look{there: c.Remote.Has(), empty: c.Remote.Empty(), changed: c.HasBase && c.RemoteChanged},

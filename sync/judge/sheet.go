@@ -20,7 +20,8 @@ type Sheet struct {
 	LocalThere, RemoteThere []record.Value
 	// BaseLocal and BaseRemote are the halves of the base; both nil: none.
 	BaseLocal, BaseRemote []record.Value
-	// LocalAt and RemoteAt are when the records changed; zero is not known.
+	// LocalAt and RemoteAt are when the records changed; zero is not known. A time
+	// that a write of ours has moved says nothing about edits: it is not known.
 	LocalAt, RemoteAt time.Time
 	// LocalFieldAt and RemoteFieldAt are when each field changed; nil, shorter or
 	// zero is not known.
