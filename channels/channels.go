@@ -75,6 +75,18 @@ type Settings struct {
 type ConnectorSettings struct {
 	Name   string
 	Remote json.RawMessage // the `remote:` mapping as JSON; nil for types without it
+	// Writes is what is written through the connector; nil: it only reads. It
+	// changes nothing of what an opened connector does: Check holds it against
+	// what the settings make possible.
+	Writes *ConnectorWrites
+}
+
+// ConnectorWrites is what is written through a connector.
+type ConnectorWrites struct {
+	Create, Update, Delete bool
+	// Fields are the remote paths that are written, constants of creates among
+	// them.
+	Fields []string
 }
 
 // Channel is an opened channel.

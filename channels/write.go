@@ -143,7 +143,8 @@ type Writer interface {
 	// The error is about the remote as a whole (credential, rate limit, not
 	// reachable, breaker open, ctx); results that are known stand beside it, those
 	// of orders that were under way among them. Orders that may be repeated
-	// without harm are repeated inside the call, creates never are.
+	// without harm are repeated inside the call; creates only where they carry a
+	// key that the remote knows.
 	Write(ctx context.Context, fields []string, orders []Order) ([]Result, error)
 	// WriteCapabilities says what this connector can write as it is configured.
 	WriteCapabilities() WriteCapabilities
@@ -178,8 +179,12 @@ type WriteCapabilities struct {
 	// Settle is how long, in nanoseconds, a new record may stay invisible to Find
 	// and to listings.
 	Settle time.Duration `json:"settle"`
-	// Answers says that Result.Record comes back with creates and updates.
+	// Answers promises Result.Record with creates and updates. Without the promise
+	// it may still be there.
 	Answers bool `json:"answers"`
+	// Whole says that an update replaces the record: what is not sent may be
+	// cleared, so all mapped values are to be sent and not only the changed ones.
+	Whole bool `json:"whole"`
 }
 
 // Writes reports whether any order is accepted.

@@ -184,6 +184,7 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 		if err == nil {
 			return resp, nil
 		}
+		unsent := r.Sent.failed(err)
 		if last != nil && fault.CodeOf(err) == CodeBreakerOpen {
 			// The breaker opened between two attempts of this call: what the
 			// remote did to it says more than that nobody asks any longer.
@@ -191,7 +192,7 @@ func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
 		}
 		last = err
 		wait, again := h.again(ctx, err, try)
-		if !safe && !r.Sent.unsent(err) || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
+		if !safe && !unsent || !again || h.clock.Now().Sub(begun)+wait > retryWindow || !h.budget.repeat() {
 			return nil, err
 		}
 		if cerr := h.clock.Sleep(ctx, wait); cerr != nil {

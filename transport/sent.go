@@ -10,12 +10,15 @@ import (
 
 // Sent watches one call of Do that changes something at the remote, for
 // Request.Sent. The zero value is ready; use one per call.
-type Sent struct{ reached atomic.Bool }
+type Sent struct {
+	under atomic.Bool // the attempt under way was given to a connection
+	lost  atomic.Bool // an earlier one was, and what became of it is open
+}
 
 // Reached reports whether the remote may have carried the call out: its request
-// was given to a connection, and it was not turned away with a wish to wait.
-// False is certain: the remote never saw it.
-func (s *Sent) Reached() bool { return s.reached.Load() }
+// was given to a connection and not turned away unread, with a wish to wait or
+// for want of a credential. False is certain: nothing was carried out.
+func (s *Sent) Reached() bool { return s.under.Load() || s.lost.Load() }
 
 // watch notes when a request is given to a connection: before that moment not a
 // byte of it has left, after it nobody can say.
@@ -24,18 +27,19 @@ func (s *Sent) watch(ctx context.Context) context.Context {
 		return ctx
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { s.reached.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { s.under.Store(true) },
 	})
 }
 
-// unsent reports whether the attempt that failed with err changed nothing, so
-// that even a create may be sent again.
-func (s *Sent) unsent(err error) bool {
-	switch {
-	case s == nil:
+// failed notes how an attempt ended, and reports whether the call certainly has
+// not been carried out, so that even a create may be sent again.
+func (s *Sent) failed(err error) bool {
+	if s == nil {
 		return false
-	case fault.Of(err) == fault.RateLimited:
-		s.reached.Store(false)
+	}
+	turnedAway := fault.Of(err) == fault.RateLimited || fault.CodeOf(err) == fault.CodeAuth
+	if s.under.Swap(false) && !turnedAway {
+		s.lost.Store(true)
 	}
 	return !s.Reached()
 }

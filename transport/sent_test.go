@@ -27,6 +27,9 @@ func TestSentTellsWhatMayHaveBeenCarriedOut(t *testing.T) {
 		{"a long wish to wait is handed on", []tt.Step{tt.Status(429, "Retry-After", "60")}, false, 1, false, fault.RateLimited},
 		{"a loss after a wish to wait", []tt.Step{tt.Status(429), tt.Reset(), tt.JSON("{}")}, false, 2, true, fault.Retryable},
 		{"safe calls are repeated", []tt.Step{tt.Status(503), tt.JSON("{}")}, true, 2, true, fault.Unknown},
+		{"a safe call that is turned away", []tt.Step{tt.Status(429, "Retry-After", "60")}, true, 1, false, fault.RateLimited},
+		{"a safe call that is turned away after a loss", []tt.Step{tt.Reset(), tt.Status(429, "Retry-After", "60")}, true, 2, true, fault.RateLimited},
+		{"a credential that is refused", []tt.Step{tt.Status(401)}, false, 1, false, fault.Permanent},
 		{"a refusal", []tt.Step{tt.Status(422)}, false, 1, true, fault.Permanent},
 	}
 	for _, c := range tests {

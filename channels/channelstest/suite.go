@@ -1,5 +1,5 @@
 // Package channelstest is the acceptance suite of channel types: what every
-// type that reads must do, whatever its remote is.
+// type must do that reads (Run) or writes (RunWriter), whatever its remote is.
 package channelstest
 
 import (

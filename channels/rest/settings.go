@@ -71,6 +71,7 @@ type remoteSettings struct {
 	deletedRecords string
 	getPath        string
 	getRecord      string
+	write          writeSettings
 }
 
 // parseRemote reads one connector's remote and reports every problem.
@@ -92,7 +93,7 @@ func parseRemote(o settings.Object) remoteSettings {
 		}
 		g.Done()
 	}
-	checkWrites(o)
+	r.write = parseWrites(o, r)
 	o.Done()
 	return r
 }
@@ -111,30 +112,6 @@ func parseDeleted(o settings.Object, r *remoteSettings) {
 		d.Report("field", "keep either field, or path with records", "cannot stand beside path")
 	case !d.Has("field") && !d.Has("path"):
 		d.Report("", "deleted: {path: /deleted, records: ids} or {field: archived}", "names neither path nor field")
-	}
-}
-
-// checkWrites reads the blocks for writing to the remote: known and checked,
-// though this version only reads.
-func checkWrites(o settings.Object) {
-	for _, w := range []struct {
-		key, method string
-		id          bool
-	}{{"create", http.MethodPost, false}, {"update", http.MethodPatch, true}, {"remove", http.MethodDelete, true}} {
-		if !o.Has(w.key) {
-			continue
-		}
-		b := o.Object(w.key)
-		b.Choice("method", w.method, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete)
-		path := checkedURL(b, "path", true)
-		if w.id && path != "" && !strings.Contains(path, "{id}") {
-			b.Report("path", `for example "/contacts/{id}"`, "must hold {id}")
-		}
-		if w.key != "remove" {
-			b.String("wrap", "")
-			checkedPath(b, "id", "", false)
-		}
-		b.Done()
 	}
 }
 

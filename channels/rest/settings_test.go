@@ -202,3 +202,89 @@ func TestSecretsStayOutOfErrors(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+func TestWritingSettings(t *testing.T) {
+	t.Parallel()
+	schema := compiledSchema(t)
+	good := []string{
+		`"create":{"path":"/x","idempotency":"Idempotency-Key","settle":"0s"},"find":{"query":"filter=(email='{email}')","escape":"double"}`,
+		`"create":{"path":"/x"},"find":{"records":"hits","query":["email={email}","q=name:{name} AND city:{address.city}"]}`,
+		`"update":{"method":"PUT","path":"/x/{id}","wrap":"contact"},"remove":{"method":"POST","path":"/x/{id}/archive"}`,
+	}
+	for _, more := range good {
+		s := settingsFor("https://api.example.com", `{"list":{"path":"/x","records":"items"},`+more+`}`)
+		if ps := (rest.Type{}).Check(s); len(ps) > 0 {
+			t.Errorf("%s: %+v", more, ps)
+		}
+		if err := bySchema(t, schema, s); err != nil {
+			t.Errorf("%s: the schema refuses it: %v", more, err)
+		}
+	}
+	bad := []struct {
+		more     string
+		field    string
+		bySchema bool
+	}{
+		{`"create":{"path":"/x/{id}"}`, "create.path", false},
+		{`"create":{"path":"/x","method":"DELETE"}`, "create.method", true},
+		{`"create":{"path":"/x","idempotency":"Authorization"}`, "create.idempotency", false},
+		{`"create":{"path":"/x","idempotency":"no header"}`, "create.idempotency", true},
+		{`"create":{"path":"/x","settle":"2h"}`, "create.settle", false},
+		{`"update":{"path":"/x/{id}","settle":"2s"}`, "update.settle", true},
+		{`"update":{"path":"/x/{id}"},"id":"$key"`, "id", false},
+		{`"find":{}`, "find.query", true},
+		{`"find":{"query":"email"}`, "find.query", true},
+		{`"find":{"query":"email=x"}`, "find.query", true},
+		{`"find":{"query":"=x{email}"}`, "find.query", true},
+		{`"find":{"query":"a={b..c}"}`, "find.query", false},
+		{`"find":{"query":["email={email}",7]}`, "find.query", true},
+		{`"find":{"query":"email={email}","escape":"quote"}`, "find.escape", true},
+		{`"find":{"query":"email={email}","records":"a["}`, "find.records", false},
+	}
+	for _, c := range bad {
+		s := settingsFor("https://api.example.com", `{"list":{"path":"/x","records":"items"},`+c.more+`}`)
+		ps := (rest.Type{}).Check(s)
+		if len(ps) == 0 || ps[0].Field != "connectors[0].remote."+c.field || ps[0].Message == "" || ps[0].Fix == "" {
+			t.Errorf("%s: %+v, want one about %s", c.more, ps, c.field)
+		}
+		if err := bySchema(t, schema, s); (err != nil) != c.bySchema {
+			t.Errorf("%s: by the schema: %v, want an error %t", c.more, err, c.bySchema)
+		}
+	}
+	post := settingsFor("https://api.example.com", `{"list":{"path":"/x","method":"POST"},"find":{"query":"email={email}"}}`)
+	if ps := (rest.Type{}).Check(post); len(ps) != 1 || ps[0].Field != "connectors[0].remote.find.path" {
+		t.Errorf("a look-up beside a listing by POST: %+v", ps)
+	}
+}
+
+func TestSettingsAgainstWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	all := `,"create":{"path":"/x"},"update":{"path":"/x/{id}"},"remove":{"path":"/x/{id}"}`
+	tests := []struct {
+		more   string
+		want   channels.ConnectorWrites
+		fields []string
+	}{
+		{all, channels.ConnectorWrites{Create: true, Update: true, Delete: true, Fields: []string{"email", "address.city", `["odd.name"]`}}, nil},
+		{"", channels.ConnectorWrites{}, nil},
+		{"", channels.ConnectorWrites{Create: true, Update: true, Delete: true}, []string{"remote", "remote", "remote"}},
+		{all, channels.ConnectorWrites{Fields: []string{"tags[0]"}}, []string{"mapping"}},
+		{all, channels.ConnectorWrites{Fields: []string{"$key"}}, []string{"mapping"}},
+		{all, channels.ConnectorWrites{Fields: []string{"address", "address.city"}}, []string{"mapping"}},
+		{all, channels.ConnectorWrites{Fields: []string{"status", "status"}}, nil},
+	}
+	for _, c := range tests {
+		s := settingsFor("https://api.example.com", `{"list":{"path":"/x"}`+c.more+`}`)
+		s.Connectors[0].Writes = &c.want
+		var got []string
+		for _, p := range (rest.Type{}).Check(s) {
+			got = append(got, strings.TrimPrefix(p.Field, "connectors[0]."))
+			if p.Message == "" || p.Fix == "" {
+				t.Errorf("%+v", p)
+			}
+		}
+		if !slices.Equal(got, c.fields) {
+			t.Errorf("%s %+v: %v, want %v", c.more, c.want, got, c.fields)
+		}
+	}
+}

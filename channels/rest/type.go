@@ -26,9 +26,10 @@ type Type struct {
 func (Type) Info() channels.Info {
 	return channels.Info{
 		Name: "rest", Label: "Any REST API", Icon: "globe",
-		Summary:      "Reads records from any REST API that answers in JSON, and calls its operations, as the settings describe them",
+		Summary:      "Reads and writes records of any REST API that answers in JSON, and calls its operations, as the settings describe them",
 		Schema:       schema,
-		Capabilities: []string{"read", "incremental", "get", "tombstones", channels.CapabilityOperations},
+		Capabilities: []string{"read", "incremental", "get", "tombstones", "create", "update", "delete", "find", channels.CapabilityOperations},
+		CreateSafety: "C: looked up before it is repeated; A with create.idempotency",
 	}
 }
 
@@ -63,8 +64,10 @@ func parse(s channels.Settings) (parsed, []settings.Problem) {
 	p.http = transport.ParseHTTP(t, p.guard)
 	t.Done()
 	for i, c := range s.Connectors {
-		path := fmt.Sprintf("connectors[%d].remote", i)
-		p.connectors = append(p.connectors, parsedConnector{c.Name, parseRemote(settings.Parse(path, c.Remote, &problems))})
+		path := fmt.Sprintf("connectors[%d]", i)
+		remote := parseRemote(settings.Parse(path+".remote", c.Remote, &problems))
+		problems = append(problems, remote.write.check(path, c.Writes)...)
+		p.connectors = append(p.connectors, parsedConnector{c.Name, remote})
 	}
 	p.operations = parseOperations(s.Operations, &problems)
 	return p, problems
@@ -133,10 +136,7 @@ func (c *channel) Connector(name string) (channels.Connector, error) {
 	names := make([]string, len(c.connectors))
 	for i, k := range c.connectors {
 		if k.name == name {
-			if k.getPath == "" {
-				return k, nil
-			}
-			return &getter{k}, nil
+			return k.offers(), nil
 		}
 		names[i] = k.name
 	}
