@@ -113,13 +113,14 @@ func (tx *Tx) linkHeadsPostgres(ctx context.Context, connectorID int64, ids []st
 	return parseHeads(text, ids)
 }
 
-const linkColumns = headColumns + ", connector_id, base, customs, read_at"
+const linkColumns = headColumns + ", connector_id, base, customs, read_at, version, pass, written_at, writes"
 
 func scanLink(row scanner) (Link, error) {
 	var l Link
-	var customs sql.NullString
-	err := row.Scan(&l.ID, &l.RemoteID, &l.LocalKey, &l.Hash, &l.State, &l.ConnectorID, &l.Base, &customs, &l.ReadAt)
-	l.Customs = customs.String
+	var customs, version, writes sql.NullString
+	var pass, written sql.NullInt64
+	err := row.Scan(&l.ID, &l.RemoteID, &l.LocalKey, &l.Hash, &l.State, &l.ConnectorID, &l.Base, &customs, &l.ReadAt, &version, &pass, &written, &writes)
+	l.Customs, l.Version, l.Pass, l.WrittenAt, l.Writes = customs.String, version.String, pass.Int64, written.Int64, writes.String
 	return l, err
 }
 

@@ -14,17 +14,23 @@ import (
 )
 
 // dedupe gives what makes two open items of a connector the same, or nil: a
-// record by its remote id, one without an id by its content, and there is one
-// mass_delete at a time. Messages are each their own.
+// record by its remote id, on the way out by its local one, one without an id by
+// its content, and there is one mass_delete at a time each way. Messages are each their own.
 func (p Parked) dedupe() any {
 	switch p.Kind {
 	case ParkedMessage:
 		return nil
 	case ParkedMassDelete:
+		if p.Outward {
+			return "mass_delete_out"
+		}
 		return "mass_delete"
-	case ParkedRecord, ParkedDuplicate, ParkedRefused:
+	case ParkedRecord, ParkedDuplicate, ParkedRefused, ParkedUnknown:
 	}
-	if p.RemoteID != "" {
+	switch {
+	case p.Outward && p.LocalID != "":
+		return "out:" + p.LocalID
+	case p.RemoteID != "":
 		return "id:" + p.RemoteID
 	}
 	sum := sha256.Sum256(append([]byte(p.LocalID+"\x00"+p.Message+"\x00"), p.Payload...))
@@ -68,16 +74,16 @@ func (tx *Tx) park(ctx context.Context, p *Parked) (isNew bool, err error) {
 		}
 	}
 	err = tx.row(ctx, `INSERT INTO tandem_parked (kind, channel_id, channel, connector_id, connector, run_id, local_id, remote_id, reason, message,
-		attempts, created_at, next_at, payload, answer, print, resolved, dedupe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, @now, ?, ?, ?, ?, '', ?)
+		attempts, created_at, next_at, payload, answer, print, outward, resolved, dedupe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, @now, ?, ?, ?, ?, ?, '', ?)
 		RETURNING id, created_at`,
 		p.Kind, p.ChannelID, p.Channel, p.ConnectorID, p.Connector, p.RunID, p.LocalID, p.RemoteID, p.Reason, p.Message,
-		attempts, tx.timePtr(p.NextAt), nullJSON(p.Payload), p.Answer, p.Print, same).Scan(&p.ID, &created)
+		attempts, tx.timePtr(p.NextAt), nullJSON(p.Payload), p.Answer, p.Print, p.Outward, same).Scan(&p.ID, &created)
 	p.Attempts, p.CreatedAt, p.Resolved = attempts, created.value(), ""
 	return true, err
 }
 
 const parkedSelect = `SELECT p.id, p.kind, p.channel_id, coalesce(c.name, p.channel), p.connector_id, coalesce(k.name, p.connector), p.run_id,
-	p.local_id, p.remote_id, p.reason, p.message, p.attempts, p.created_at, p.next_at, p.payload, p.answer, p.print, p.resolved, p.resolved_at
+	p.local_id, p.remote_id, p.reason, p.message, p.attempts, p.created_at, p.next_at, p.payload, p.answer, p.print, p.outward, p.resolved, p.resolved_at
 	FROM tandem_parked p LEFT JOIN tandem_channel c ON c.id = p.channel_id LEFT JOIN tandem_connector k ON k.id = p.connector_id`
 
 func scanParked(row scanner) (Parked, error) {
@@ -85,7 +91,7 @@ func scanParked(row scanner) (Parked, error) {
 	var created, next, resolved nullTime
 	var payload jsonText
 	err := row.Scan(&p.ID, &p.Kind, &p.ChannelID, &p.Channel, &p.ConnectorID, &p.Connector, &p.RunID,
-		&p.LocalID, &p.RemoteID, &p.Reason, &p.Message, &p.Attempts, &created, &next, &payload, &p.Answer, &p.Print, &p.Resolved, &resolved)
+		&p.LocalID, &p.RemoteID, &p.Reason, &p.Message, &p.Attempts, &created, &next, &payload, &p.Answer, &p.Print, &p.Outward, &p.Resolved, &resolved)
 	p.CreatedAt, p.NextAt, p.Payload, p.ResolvedAt = created.value(), next.t, payload.raw, resolved.t
 	return p, err
 }
@@ -175,6 +181,6 @@ func (tx *Tx) ResolveRecords(ctx context.Context, connectorID int64, remoteIDs [
 		return nil
 	}
 	_, err := tx.exec(ctx, `UPDATE tandem_parked SET resolved = ?, resolved_at = @now
-		WHERE connector_id = ? AND resolved = '' AND kind <> 'mass_delete' AND remote_id @any(?)`, how, connectorID, tx.texts(remoteIDs))
+		WHERE connector_id = ? AND resolved = '' AND NOT outward AND kind <> 'mass_delete' AND remote_id @any(?)`, how, connectorID, tx.texts(remoteIDs))
 	return err
 }

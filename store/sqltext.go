@@ -25,6 +25,10 @@ import (
 //	@one(…@end a comparison with the rows of a query that PostgreSQL must run once:
 //	          inside IN it may run again and again, with other rows locked each time
 //	@rows(?)  the elements of a JSON list as rows j(value); members by j.value->>'name'
+//	@ctid     where a row is: the quickest way back to rows a query has found
+//	@time     the type of a time in a CAST
+//	@us(?)    a number of microseconds, to be added to a time
+//	@greatest( and @least( pick one of several values that are not NULL
 var (
 	postgresMarks = strings.NewReplacer(
 		"@now", "clock_timestamp()",
@@ -35,6 +39,11 @@ var (
 		"@nokey", "FOR NO KEY UPDATE",
 		"@share", "FOR SHARE",
 		"@rows(?)", "json_array_elements(?::json) AS j(value)",
+		"@ctid", "ctid",
+		"@time", "timestamptz",
+		"@us(?)", "?::bigint * interval '1 microsecond'",
+		"@greatest(", "greatest(",
+		"@least(", "least(",
 		"@skipdue", "FOR NO KEY UPDATE OF s, c SKIP LOCKED",
 		"@skipslice", "FOR UPDATE OF s SKIP LOCKED",
 		"@skiprun", "FOR UPDATE OF r SKIP LOCKED",
@@ -47,6 +56,11 @@ var (
 		"@nokey", "",
 		"@share", "",
 		"@rows(?)", "json_each(?) AS j",
+		"@ctid", "rowid",
+		"@time", "integer",
+		"@us(?)", "?",
+		"@greatest(", "max(",
+		"@least(", "min(",
 		"@skipdue", "",
 		"@skipslice", "",
 		"@skiprun", "",

@@ -281,6 +281,16 @@ type Link struct {
 	// ReadAt is when the read that wrote this link began (our clock), in Unix
 	// milliseconds: a write from an older read does not apply.
 	ReadAt int64 `db:"read_at"`
+	// Version is the remote's own of the record (ETag, time of change); "" none.
+	Version string `db:"version"`
+	// Pass is the pass that last saw to the link; 0 none.
+	Pass int64 `db:"pass"`
+	// WrittenAt is when our last export of it ended (our clock), in Unix
+	// milliseconds; 0 never.
+	WrittenAt int64 `db:"written_at"`
+	// Writes counts writes that take turns between the sides, as the pass's own
+	// JSON; "" none.
+	Writes string `db:"writes"`
 }
 
 // ParkedKind says what kind of thing waits.
@@ -293,6 +303,7 @@ const (
 	ParkedMassDelete ParkedKind = "mass_delete"
 	ParkedDuplicate  ParkedKind = "duplicate_identity"
 	ParkedRefused    ParkedKind = "write_refused"
+	ParkedUnknown    ParkedKind = "create_unknown" // whether a create was carried out cannot be found out
 )
 
 // Parked is something kept for a person: visible with its reason, replayable.
@@ -316,6 +327,7 @@ type Parked struct {
 	Payload     json.RawMessage // nil none; Park redacts it by the names of its keys
 	Answer      string          // what the remote said about it, where it said something
 	Print       string          // fingerprint of the data and mapping; "" unknown
+	Outward     bool            // it is about a local row on its way to the remote
 	Resolved    string          // "" open, else one of the Resolved words
 	ResolvedAt  *time.Time
 }

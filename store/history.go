@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// record is what a line is found by: its local row or, where there is none yet,
+// its remote record.
+func (c Change) record() string {
+	if c.LocalID != "" {
+		return recordOf("l/", c.LocalID)
+	}
+	return recordOf("r/", c.RemoteID)
+}
+
+// maxRecord bounds what an index entry can hold.
+const maxRecord = 1000
+
+func recordOf(side, id string) string {
+	return side + strings.ToValidUTF8(id[:min(len(id), maxRecord)], "")
+}
+
+// AddChanges keeps lines of what a run did or, dry, would do, in order.
+func (tx *Tx) AddChanges(ctx context.Context, runID int64, changes []Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	type line struct {
+		Body   string `json:"b"`
+		Name   string `json:"n"`
+		Record string `json:"r"`
+	}
+	lines := make([]line, len(changes))
+	for i, c := range changes {
+		b, err := json.Marshal(c)
+		if err != nil {
+			return fmt.Errorf("change of run %d: %w", runID, err)
+		}
+		lines[i] = line{string(b), c.Connector, c.record()}
+	}
+	// What a dry run says did not happen to the record.
+	const into = `INSERT INTO tandem_change (run_id, body, connector_id, record, at)
+		SELECT CAST(? AS bigint), u.body, k.id, CASE WHEN k.id IS NULL THEN NULL ELSE u.record END, @now FROM `
+	const connector = ` LEFT JOIN (SELECT k.id, k.name FROM tandem_run r JOIN tandem_connector k ON k.channel_id = r.channel_id
+		WHERE r.id = ? AND r.lane <> 'dry') k ON k.name = u.name ORDER BY u.n`
+	q, args := into+"(SELECT j.key AS n, j.value->>'b' AS body, j.value->>'n' AS name, j.value->>'r' AS record FROM @rows(?)) u"+connector,
+		[]any{runID, jsonList(lines), runID}
+	if tx.db.dialect == Postgres {
+		var columns [3]pq.StringArray
+		for _, l := range lines {
+			columns[0], columns[1], columns[2] = append(columns[0], l.Body), append(columns[1], l.Name), append(columns[2], l.Record)
+		}
+		q = into + "unnest(?::text[], ?::text[], ?::text[]) WITH ORDINALITY AS u(body, name, record, n)" + connector
+		args = []any{runID, columns[0], columns[1], columns[2], runID}
+	}
+	if _, err := tx.exec(ctx, q, args...); err != nil {
+		return fmt.Errorf("changes of run %d: %w", runID, err)
+	}
+	return nil
+}
+
+// Changes reads up to limit lines of a run after a sequence number (0: from
+// the first) and gives the number to go on from.
+func (tx *Tx) Changes(ctx context.Context, runID, afterSeq int64, limit int) (changes []Change, lastSeq int64, err error) {
+	lastSeq = afterSeq
+	changes, err = collect(ctx, tx, func(row scanner) (Change, error) {
+		var c Change
+		var body jsonText
+		if err := row.Scan(&lastSeq, &body); err != nil {
+			return c, err
+		}
+		return c, json.Unmarshal(body.raw, &c)
+	}, "SELECT seq, body FROM tandem_change WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?", runID, afterSeq, limit)
+	return changes, lastSeq, err
+}
+
+// RecordChange is a line of a record's history.
+type RecordChange struct {
+	RunID int64
+	At    time.Time
+	Change
+}
+
+// ChangesOf reads up to limit lines about a record of a connector, the newest
+// first: those of its local row and those from before it had one. Either id may
+// be "". Lines go with their runs; see Purge.
+func (tx *Tx) ChangesOf(ctx context.Context, connectorID int64, localID, remoteID string, limit int) ([]RecordChange, error) {
+	var records []string
+	if localID != "" {
+		records = append(records, recordOf("l/", localID))
+	}
+	if remoteID != "" {
+		records = append(records, recordOf("r/", remoteID))
+	}
+	list, err := collect(ctx, tx, func(row scanner) (RecordChange, error) {
+		var c RecordChange
+		var at nullTime
+		var body jsonText
+		if err := row.Scan(&c.RunID, &at, &body); err != nil {
+			return c, err
+		}
+		c.At = at.value()
+		return c, json.Unmarshal(body.raw, &c.Change)
+	}, "SELECT run_id, at, body FROM tandem_change WHERE connector_id = ? AND record IS NOT NULL AND record @any(?) ORDER BY seq DESC LIMIT ?",
+		connectorID, tx.texts(records), limit)
+	if err != nil {
+		return nil, fmt.Errorf("history of a record of connector %d: %w", connectorID, err)
+	}
+	return list, nil
+}

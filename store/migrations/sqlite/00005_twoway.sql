@@ -1,0 +1,157 @@
+-- +goose Up
+
+-- What changed in the users' tables: capture triggers and the API insert, the
+-- relay takes out. Rows are consumed by deleting them, so one that commits late is
+-- found late and never passed over.
+CREATE TABLE tandem_change_log (
+    seq        integer PRIMARY KEY AUTOINCREMENT,
+    entity     text NOT NULL,
+    local_key  text NOT NULL, -- '' for r
+    op         text NOT NULL, -- u written, d deleted, r look at the whole entity
+    fields     text, -- JSON array of the columns that changed; NULL unknown or all
+    origin     bigint NOT NULL DEFAULT 0, -- the connector that wrote it; 0 nobody of ours
+    undo       bigint NOT NULL DEFAULT 0, -- the run that this change takes back; 0 none
+    at         integer NOT NULL DEFAULT (CAST(round((julianday('now') - 2440587.5) * 86400000) AS integer) * 1000)
+);
+
+-- Who writes to users' tables now: set and reset within one transaction, read by
+-- the capture triggers.
+CREATE TABLE tandem_origin (
+    connector bigint NOT NULL, -- 0 nobody of ours
+    undo      bigint NOT NULL
+);
+INSERT INTO tandem_origin (connector, undo) VALUES (0, 0);
+
+-- Per connector and local row: it has to be looked at on the way out.
+CREATE TABLE tandem_dirty (
+    connector_id integer NOT NULL,
+    local_key    text NOT NULL,
+    shard        smallint NOT NULL,
+    version      bigint NOT NULL, -- grows with every change
+    first_at     integer NOT NULL, -- since when it waits
+    at           integer NOT NULL, -- its latest change
+    next_at      integer NOT NULL, -- not before
+    times        text, -- JSON {column: microseconds since 1970}; "*" columns unknown
+    attempts     integer NOT NULL,
+    claim_epoch  bigint NOT NULL DEFAULT 0, -- of the lease that works on it; 0 free
+    claim_by     text NOT NULL DEFAULT '', -- direction/shard of that lease
+    reason       text NOT NULL,
+    PRIMARY KEY (connector_id, local_key)
+);
+CREATE INDEX tandem_dirty_next ON tandem_dirty (connector_id, next_at);
+
+-- A create that is under way or whose outcome is not known; committed before the
+-- call.
+CREATE TABLE tandem_intent (
+    connector_id integer NOT NULL,
+    local_key    text NOT NULL,
+    key          text NOT NULL, -- the idempotency key
+    state        text NOT NULL, -- 'open' or 'unknown'
+    body         text, -- JSON, what was sent
+    attempts     integer NOT NULL,
+    created_at   integer NOT NULL,
+    next_at      integer NOT NULL,
+    PRIMARY KEY (connector_id, local_key)
+);
+
+-- A field whose sides disagree and that a person decides.
+CREATE TABLE tandem_conflict (
+    id           integer PRIMARY KEY AUTOINCREMENT,
+    channel_id   bigint NOT NULL REFERENCES tandem_channel (id) ON DELETE CASCADE,
+    connector_id bigint NOT NULL,
+    connector    text NOT NULL,
+    local_key    text NOT NULL,
+    remote_id    text NOT NULL,
+    field        text NOT NULL,
+    local_value  text, -- JSON; NULL absent
+    remote_value text,
+    base_value   text,
+    local_at     integer,
+    remote_at    integer,
+    run_id       bigint NOT NULL,
+    created_at   integer NOT NULL,
+    resolved     text NOT NULL, -- '' open, local, remote or gone
+    resolved_at  integer
+);
+CREATE UNIQUE INDEX tandem_conflict_open ON tandem_conflict (connector_id, local_key, field) WHERE resolved = '';
+CREATE INDEX tandem_conflict_channel ON tandem_conflict (channel_id, id);
+
+-- Remote records that go by another id since they were merged or converted.
+CREATE TABLE tandem_alias (
+    connector_id integer NOT NULL,
+    old_id       text NOT NULL,
+    remote_id    text NOT NULL,
+    at           integer NOT NULL,
+    PRIMARY KEY (connector_id, old_id)
+);
+
+-- One complete round over all linked records of a connector.
+CREATE TABLE tandem_pass (
+    id           integer PRIMARY KEY AUTOINCREMENT,
+    channel_id   bigint NOT NULL REFERENCES tandem_channel (id) ON DELETE CASCADE,
+    connector_id bigint NOT NULL,
+    started_at   integer NOT NULL,
+    finished_at  integer,
+    total        bigint, -- NULL unknown
+    done         bigint NOT NULL,
+    created      bigint NOT NULL,
+    updated      bigint NOT NULL,
+    skipped      bigint NOT NULL,
+    failed       bigint NOT NULL,
+    position     text -- JSON
+);
+CREATE INDEX tandem_pass_channel ON tandem_pass (channel_id, id);
+
+-- How many of our own writes came back and were known as such, and how many were
+-- nearly taken for a change.
+CREATE TABLE tandem_echo (
+    connector_id bigint PRIMARY KEY REFERENCES tandem_connector (id) ON DELETE CASCADE,
+    suppressed   bigint NOT NULL,
+    near_miss    bigint NOT NULL
+);
+
+-- Without defaults: links that were never exported stay as narrow as they were.
+-- version is the remote's (ETag and the like), pass the round that last saw to the
+-- link, written_at when our last export of it ended (milliseconds since 1970),
+-- writes a count of writes that take turns (JSON).
+ALTER TABLE tandem_link ADD COLUMN version text;
+ALTER TABLE tandem_link ADD COLUMN pass bigint;
+ALTER TABLE tandem_link ADD COLUMN written_at bigint;
+ALTER TABLE tandem_link ADD COLUMN writes text;
+
+-- The record a line is about: 'l/' and its local key or, where there is none yet,
+-- 'r/' and its remote id; NULL in dry runs and in lines from before.
+ALTER TABLE tandem_change ADD COLUMN connector_id bigint;
+ALTER TABLE tandem_change ADD COLUMN record text;
+ALTER TABLE tandem_change ADD COLUMN at integer;
+CREATE INDEX tandem_change_record ON tandem_change (connector_id, record, seq) WHERE record IS NOT NULL;
+
+-- What is parked before it has a remote id is found by its local one.
+CREATE INDEX tandem_parked_local ON tandem_parked (connector_id, local_id) WHERE resolved = '' AND local_id <> '';
+
+-- An item of the way out is about a local row, the others are about a remote record.
+ALTER TABLE tandem_parked ADD COLUMN outward boolean NOT NULL DEFAULT 0;
+
+-- Rows whose pair was taken apart, found by their key; there are few.
+CREATE INDEX tandem_link_apart ON tandem_link (connector_id, local_key) WHERE state <> 0;
+
+-- +goose Down
+DROP INDEX tandem_link_apart;
+ALTER TABLE tandem_parked DROP COLUMN outward;
+DROP INDEX tandem_parked_local;
+DROP INDEX tandem_change_record;
+ALTER TABLE tandem_change DROP COLUMN at;
+ALTER TABLE tandem_change DROP COLUMN record;
+ALTER TABLE tandem_change DROP COLUMN connector_id;
+ALTER TABLE tandem_link DROP COLUMN writes;
+ALTER TABLE tandem_link DROP COLUMN written_at;
+ALTER TABLE tandem_link DROP COLUMN pass;
+ALTER TABLE tandem_link DROP COLUMN version;
+DROP TABLE tandem_echo;
+DROP TABLE tandem_pass;
+DROP TABLE tandem_alias;
+DROP TABLE tandem_conflict;
+DROP TABLE tandem_intent;
+DROP TABLE tandem_dirty;
+DROP TABLE tandem_origin;
+DROP TABLE tandem_change_log;
