@@ -120,13 +120,16 @@ func (f *finder) one(ctx context.Context, q int, fields []string, by []int, iden
 	}
 	defer func() { _ = r.Close() }()
 	var out []record.Record
-	for range maxFindPages {
+	for n := 0; ; n++ {
 		page, err := r.ReadPage(ctx)
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return out, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
+		case n >= maxFindPages && len(page.Records) > 0:
+			return nil, fault.New(fault.Permanent, fault.CodeConfig, "rest: find "+f.name, "the answer goes on after %d pages", maxFindPages).
+				WithHint("does the remote know the query in remote.find?")
 		}
 		for _, rec := range page.Records {
 			if rec.Err == nil && !rec.Deleted && matches(rec, by, identity) {
@@ -135,11 +138,6 @@ func (f *finder) one(ctx context.Context, q int, fields []string, by []int, iden
 			}
 		}
 	}
-	if _, err := r.ReadPage(ctx); errors.Is(err, io.EOF) {
-		return out, nil
-	}
-	return nil, fault.New(fault.Permanent, fault.CodeConfig, "rest: find "+f.name, "the answer goes on after %d pages", maxFindPages).
-		WithHint("does the remote know the query in remote.find?")
 }
 
 // fill puts values into the template. Inside of quotes those that would end them
