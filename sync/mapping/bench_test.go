@@ -58,3 +58,44 @@ func BenchmarkDecodeBase(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkToRemote(b *testing.B) {
+	for name, expr := range map[string]string{"plain": "", "transform": "trim(value)", "record": `record.first_name + " " + value`} {
+		b.Run(name, func(b *testing.B) {
+			read, rec := contact(b)
+			spec := Spec{Fields: append([]Field(nil), read.Fields()...)}
+			for i := range spec.Fields {
+				spec.Fields[i].Direction = Both
+			}
+			spec.Fields[2].ToRemoteExpr = expr
+			m, problems := Compile(spec, nil)
+			if len(problems) > 0 {
+				b.Fatal(problems)
+			}
+			local, remote := make([]record.Value, m.Len()), make([]record.Value, m.Len())
+			if err := m.ToLocal(&rec, local); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := m.ToRemote(local, remote); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkScope(b *testing.B) {
+	s, err := CompileScope(`status == "active" and score > 10`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rec := map[string]record.Value{"status": record.T("active"), "score": record.N("12")}
+	b.ReportAllocs()
+	for b.Loop() {
+		if in, err := s.Holds(rec); !in || err != nil {
+			b.Fatal(in, err)
+		}
+	}
+}

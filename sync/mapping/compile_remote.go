@@ -51,7 +51,7 @@ func (c *compiler) ref(at string, i int, f *Field, p *plan) {
 	case TypeAuto:
 		p.wire = TypeText
 	case TypeText, TypeInteger:
-	case TypeDecimal, TypeBoolean, TypeDate, TypeTime, TypeDatetime, TypeEnum, TypeList, TypeJSON:
+	default:
 		c.problem(at+".type", string(f.Type)+" is no type of an id", "use text or integer: how the remote writes its ids")
 	}
 	if f.Default.Has() {

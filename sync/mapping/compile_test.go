@@ -7,6 +7,12 @@ import (
 	"github.com/tandem-sync/tandem/sync/record"
 )
 
+func out(local, remote string, change ...func(*Field)) Field {
+	f := field(local, remote, change...)
+	f.Direction = ToRemote
+	return f
+}
+
 func TestCompileProblems(t *testing.T) {
 	t.Parallel()
 	cols := []Column{
@@ -38,6 +44,25 @@ func TestCompileProblems(t *testing.T) {
 		{"path with an open name", Spec{Fields: []Field{field("a", `["a`)}}, nil, "mapping[0].remote", "malformed index"},
 		{"column twice", Spec{Fields: []Field{field("a", "a"), field("a", "b")}}, nil, "mapping[1].local", "mapped already by mapping[0]"},
 		{"unknown type", Spec{Fields: set(func(f *Field) { f.Type = "money" })}, nil, "mapping[0].type", `"money" is no type`},
+		{"to_remote expression one way", Spec{Fields: set(func(f *Field) { f.ToRemoteExpr = "value" })}, nil, "mapping[0].transform.to_remote", "does not travel to the remote"},
+		{"to_local expression one way", Spec{Fields: set(func(f *Field) { f.Direction = ToRemote; f.ToLocalExpr = "value" })}, nil, "mapping[0].transform.to_local", "does not travel to local"},
+		{"to_remote expression", Spec{Fields: set(func(f *Field) { f.Direction = Both; f.ToRemoteExpr = "trim(valeu)" })}, nil, "mapping[0].transform.to_remote", "unknown name valeu (at 1:6)"},
+		{"ref type", Spec{Fields: set(func(f *Field) { f.Ref = "c"; f.Type = TypeDate })}, nil, "mapping[0].type", "no type of an id"},
+		{"ref default", Spec{Fields: set(func(f *Field) { f.Ref = "c"; f.Default = record.T("x") })}, nil, "mapping[0].default", "takes no default"},
+		{"ref column", Spec{Fields: []Field{field("at", "a", func(f *Field) { f.Ref = "c" })}}, cols, "mapping[0].ref", "of type date cannot hold the key"},
+		{"ref in match", Spec{Fields: set(func(f *Field) { f.Ref = "c" }), Match: [][]string{{"a"}}}, nil, "match[0][0]", "translated by ref"},
+		{"remote twice", Spec{Fields: []Field{out("a", "x.y"), out("b", `["x"].y`)}}, nil, "mapping[1].remote", "written by mapping[0] already"},
+		{"remote within another", Spec{Fields: []Field{out("a", "x.y"), out("b", "x")}}, nil, "mapping[1].remote", "written by mapping[0] already"},
+		{"generated column written", Spec{Fields: []Field{field("gen", "a", func(f *Field) { f.Direction = Both })}}, cols, "mapping[0].local", "computed by the database"},
+		{"array column to the remote", Spec{Fields: []Field{out("tags", "a")}}, cols, "mapping[0].local", "array type text[]"},
+		{"unknown column to the remote", Spec{Fields: []Field{out("x", "a")}}, cols, "mapping[0].local", `no column "x"`},
+		{"set remote mapped", Spec{Fields: []Field{out("a", "x")}, SetRemote: map[string]record.Value{"x.y": record.T("v")}}, nil, "set.remote.x.y", "written by mapping[0] already"},
+		{"set remote twice", Spec{Fields: []Field{out("a", "a")}, SetRemote: map[string]record.Value{"x": record.T("v"), "x.y": record.T("v")}}, nil, "set.remote.x.y", `set already as "x"`},
+		{"set remote path", Spec{Fields: []Field{out("a", "a")}, SetRemote: map[string]record.Value{"x[": record.T("v")}}, nil, "set.remote.x[", "malformed index"},
+		{"set remote number", Spec{Fields: []Field{out("a", "a")}, SetRemote: map[string]record.Value{"x": record.N("1e99999")}}, nil, "set.remote.x", "kept exactly"},
+		{"scope syntax", Spec{Fields: []Field{out("a", "a")}, ScopeLocal: "a =="}, nil, "scope.local", "(at 1:"},
+		{"scope column", Spec{Fields: []Field{out("a", "a")}, ScopeLocal: "b == 1"}, cols, "scope.local", `no column "b"`},
+		{"scope remote", Spec{Fields: []Field{out("a", "a")}, ScopeRemote: "len(record) > 1"}, cols, "scope.remote", "followed by a name"},
 		{"expression syntax", Spec{Fields: set(func(f *Field) { f.ToLocalExpr = "trim(value" })}, nil, "mapping[0].transform.to_local", "(at 1:"},
 		{"expression variable", Spec{Fields: set(func(f *Field) { f.ToLocalExpr = "trim(valeu)" })}, nil, "mapping[0].transform.to_local", "unknown name valeu (at 1:6)"},
 		{"default", Spec{Fields: set(func(f *Field) { f.Type = TypeInteger; f.Default = record.T("x") })}, nil, "mapping[0].default", "is no number"},
@@ -89,5 +114,19 @@ func TestAccessors(t *testing.T) {
 	}
 	if m.Type(0) != TypeText {
 		t.Errorf("offline type %q", m.Type(0))
+	}
+}
+
+// What is only read from a row may be computed by the database or be its key, and
+// two fields may take one remote value.
+func TestColumnsToTheRemote(t *testing.T) {
+	t.Parallel()
+	m := compile(t, Spec{
+		Fields:     []Field{out("gen", "g"), out("id", "ext_id"), field("a", "name"), field("b", "name")},
+		ScopeLocal: "unmapped > 1",
+	}, Column{Name: "gen", Generated: true}, Column{Name: "id", Key: true, Type: TypeInteger}, Column{Name: "a"}, Column{Name: "b"},
+		Column{Name: "unmapped", Type: TypeInteger})
+	if !m.Writes() || strings.Join(m.ScopeLocal().Names(), " ") != "unmapped" || m.ScopeRemote() != nil {
+		t.Errorf("%v %v %v", m.Writes(), m.ScopeLocal().Names(), m.ScopeRemote())
 	}
 }

@@ -193,6 +193,7 @@ func TestVersionFollowsTheManual(t *testing.T) {
 	t.Parallel()
 	base := func() Spec { return Spec{Fields: []Field{field("a", "a"), field("b", "b")}, Match: [][]string{{"a"}}} }
 	v := compile(t, base()).Version()
+	seen := map[uint64]string{v: "base"}
 	if compile(t, base()).Version() != v {
 		t.Error("the same manual has two versions")
 	}
@@ -205,12 +206,27 @@ func TestVersionFollowsTheManual(t *testing.T) {
 		"default":  func(s *Spec) { s.Fields[0].Default = record.T("") },
 		"expr":     func(s *Spec) { s.Fields[0].ToLocalExpr = "value" },
 		"match":    func(s *Spec) { s.Match = [][]string{{"b"}} },
+
+		"direction":        func(s *Spec) { s.Fields[0].Direction = Both },
+		"other direction":  func(s *Spec) { s.Fields[0].Direction = ToRemote },
+		"ref":              func(s *Spec) { s.Fields[1].Ref = "c" },
+		"other ref":        func(s *Spec) { s.Fields[1].Ref = "d" },
+		"ref type":         func(s *Spec) { s.Fields[1].Ref, s.Fields[1].Type = "c", TypeInteger },
+		"to_remote":        func(s *Spec) { s.Fields[0].Direction, s.Fields[0].ToRemoteExpr = Both, "value" },
+		"set local":        func(s *Spec) { s.SetLocal = map[string]record.Value{"z": record.T("1")} },
+		"set local value":  func(s *Spec) { s.SetLocal = map[string]record.Value{"z": record.T("2")} },
+		"set remote":       func(s *Spec) { s.SetRemote = map[string]record.Value{"z": record.T("1")} },
+		"set remote value": func(s *Spec) { s.SetRemote = map[string]record.Value{"z": record.N("1")} },
+		"scope local":      func(s *Spec) { s.ScopeLocal = "a == 1" },
+		"scope remote":     func(s *Spec) { s.ScopeRemote = "a == 1" },
 	} {
 		s := base()
 		change(&s)
-		if compile(t, s).Version() == v {
-			t.Errorf("%s: the version stays", name)
+		now := compile(t, s).Version()
+		if other, taken := seen[now]; taken {
+			t.Errorf("%s: the version is that of %s", name, other)
 		}
+		seen[now] = name
 	}
 	if compile(t, base(), Column{Name: "a", MaxLen: 5}, Column{Name: "b"}).Version() == v {
 		t.Error("column length: the version stays")

@@ -66,29 +66,38 @@ func (m *Manual) ToRemote(local, dst []record.Value) error {
 	if m.outTransforms {
 		env = m.outEnvironment(local)
 	}
-	for i := range m.plans {
-		p, v := &m.plans[i], local[i]
-		if !p.out || v.Kind == record.Absent {
-			dst[i] = record.Value{}
-			continue
+	for i := range dst {
+		var err error
+		if dst[i], err = m.remoteValue(env, i, local[i]); err != nil {
+			return err
 		}
-		out, bad := p.encode(v)
-		if bad != "" {
-			return m.badLocal(i, v, bad)
-		}
-		if p.outExpr != nil {
-			var err error
-			if out, err = p.outExpr.run(env, out); err != nil {
-				return fault.New(fault.Permanent, fault.CodeBadRecord, "", "field %s: transform to_remote: %w", m.local[i], err).
-					WithWhere(m.local[i])
-			}
-			if out, bad = natural(out); bad != "" {
-				return m.badLocal(i, out, bad)
-			}
-		}
-		dst[i] = out
 	}
 	return nil
+}
+
+// remoteValue gives what the remote is told of field i. env may be nil when no
+// field has an expression.
+func (m *Manual) remoteValue(env *environment, i int, v record.Value) (record.Value, error) {
+	p := &m.plans[i]
+	if !p.out || v.Kind == record.Absent {
+		return record.Value{}, nil
+	}
+	out, bad := p.encode(v)
+	if bad != "" {
+		return v, m.badLocal(i, v, bad)
+	}
+	if p.outExpr == nil {
+		return out, nil
+	}
+	out, err := p.outExpr.run(env, out)
+	if err != nil {
+		return v, fault.New(fault.Permanent, fault.CodeBadRecord, "", "field %s: transform to_remote: %w", m.local[i], err).
+			WithWhere(m.local[i])
+	}
+	if out, bad = natural(out); bad != "" {
+		return v, m.badLocal(i, out, bad)
+	}
+	return out, nil
 }
 
 // outEnvironment makes the variables of the expressions to the remote: record
@@ -126,17 +135,36 @@ func (p *plan) encode(v record.Value) (out record.Value, bad string) {
 	if !utf8.ValidString(v.Text) {
 		return v, "is not valid UTF-8"
 	}
+	if v.Kind == record.Text && strings.IndexByte(v.Text, 0) >= 0 {
+		return v, "holds a NUL character"
+	}
 	switch {
 	case p.ref:
 		return convert(p.wire, v)
 	case p.kind == typeBit:
 		return convert(TypeBoolean, v)
-	case p.kind == TypeJSON && v.Kind != record.JSON:
-		return v, "is no valid JSON"
 	case p.kind == TypeJSON:
-		return plainJSON(v.Text)
+		return encodeJSON(v)
 	}
 	return convert(p.kind, v)
+}
+
+// encodeJSON sends a plain value as itself. An empty text is null on this way as
+// it is on the other, or it would not come back the same.
+func encodeJSON(v record.Value) (out record.Value, bad string) {
+	out = v
+	if v.Kind == record.JSON {
+		if out, bad = plainJSON(v.Text); bad != "" {
+			return v, bad
+		}
+	}
+	switch {
+	case out.Kind == record.Text && strings.TrimSpace(out.Text) == "":
+		return record.NullValue, ""
+	case v.Kind != record.JSON:
+		return v, "is no valid JSON"
+	}
+	return out, ""
 }
 
 // refID takes an id as a remote gives it: text, or a number.
@@ -195,8 +223,8 @@ func (m *Manual) RequiredMissingRemote(remote []record.Value) (field string, mis
 	return "", false
 }
 
-// RemoteIdentity is Identity of values as the remote says them or as ToRemote
-// gives them, whichever way their fields travel: equal strings mean the same
+// RemoteIdentity is Identity of canonical remote values, as the remote said them
+// or as ToRemote gave them, whichever way their fields travel: equal strings mean the same
 // thing. With it a remote record is found for a row that is not linked yet.
 func (m *Manual) RemoteIdentity(alt int, remote []record.Value) (string, bool) {
 	return m.identity(alt, remote, m.remoteIdentityPart)

@@ -105,7 +105,7 @@ func (f *fieldNames) Visit(node *ast.Node) {
 	case *ast.VariableDeclaratorNode:
 		f.let[n.Name] = true
 	case *ast.IdentifierNode:
-		if n.Value == recordName {
+		if n.Value == recordName || n.Value == "$env" {
 			f.records++
 		}
 	case *ast.MemberNode:
