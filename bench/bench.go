@@ -23,6 +23,7 @@ type bench struct {
 	emulator *emulator
 	samples  map[rowKey][]sample
 	order    []rowKey
+	due      *dueResult
 }
 
 // rowKey names a row of the table.
@@ -119,6 +120,11 @@ func (b *bench) measureAll(ctx context.Context) error {
 	}
 	if b.hubspot && strings.Contains(b.databases, postgresDB) {
 		if err := b.measureHubSpot(ctx); err != nil {
+			return err
+		}
+	}
+	if b.schedule && !b.idealOnly {
+		if err := b.measureDue(ctx); err != nil {
 			return err
 		}
 	}

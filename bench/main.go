@@ -38,6 +38,7 @@ type options struct {
 	hubspot       bool
 	hubContacts   int
 	hubRounds     int
+	schedule      bool
 	out           string
 }
 
@@ -105,6 +106,7 @@ func runBench(ctx context.Context, args []string) (err error) {
 	f.BoolVar(&o.hubspot, "hubspot", true, "also read an emulated HubSpot account into PostgreSQL")
 	f.IntVar(&o.hubContacts, "hubspot-records", 50_000, "contacts of that account")
 	f.IntVar(&o.hubRounds, "hubspot-rounds", 3, "rounds with that account")
+	f.BoolVar(&o.schedule, "due", true, "also let 10,000 channels be due in one tick")
 	f.StringVar(&o.out, "out", filepath.Join("bench", "out"), "`folder` for bench.json")
 	_ = f.Parse(args) // exits by itself
 

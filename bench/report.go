@@ -55,9 +55,12 @@ type row struct {
 func (b *bench) report() error {
 	rows := b.rows()
 	printTable(rows)
+	if b.due != nil {
+		b.due.print()
+	}
 	doc := map[string]any{
 		"at": time.Now().UTC().Format(time.RFC3339), "go": runtime.Version(), "os": runtime.GOOS + "/" + runtime.GOARCH,
-		"cpus": runtime.NumCPU(), "cpu": cpuName(), "page_size": pageSize, "rows": rows,
+		"cpus": runtime.NumCPU(), "cpu": cpuName(), "page_size": pageSize, "rows": rows, "due": b.due,
 	}
 	out, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
