@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-sync/tandem/fault"
@@ -23,79 +24,91 @@ func (c *changes) add(_ context.Context, b transport.BreakerChange) {
 	c.list = append(c.list, b)
 }
 
+// down is a failure that opens breakers.
+func down() error { return fault.New(fault.Retryable, fault.CodeUnreachable, "", "503") }
+
+func up() error { return nil }
+
 func TestBreakerOpensAndCloses(t *testing.T) {
 	t.Parallel()
-	const open = 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		const open = 2 * time.Second
+		var told changes
+		b := transport.NewBreaker(transport.BreakerConfig{Failures: 3, Open: open}, told.add)
+		for range 3 {
+			wantFault(t, b.Do(t.Context(), "op", down), fault.Retryable, fault.CodeUnreachable)
+		}
+		time.Sleep(open - time.Nanosecond)
+		err := b.Do(t.Context(), "op", func() error {
+			t.Error("a call went out while it was open")
+			return nil
+		})
+		wantFault(t, err, fault.RateLimited, transport.CodeBreakerOpen)
+		if wait := fault.RetryAfterOf(err); wait <= 0 || wait > open {
+			t.Errorf("wait %s", wait)
+		}
+		time.Sleep(time.Millisecond)
+		// Half open: one probe goes out, fails, and it is open again.
+		wantFault(t, b.Do(t.Context(), "op", down), fault.Retryable, fault.CodeUnreachable)
+		wantFault(t, b.Do(t.Context(), "op", up), fault.RateLimited, transport.CodeBreakerOpen)
+		time.Sleep(open + time.Millisecond)
+		for range 3 {
+			if err := b.Do(t.Context(), "op", up); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(told.list) != 3 || told.list[0].Open != open || told.list[0].Reason == "" || told.list[1].Open != open || told.list[2].Open != 0 {
+			t.Errorf("told %+v", told.list)
+		}
+	})
+}
+
+func TestBreakerHoldsCallsBack(t *testing.T) {
+	t.Parallel()
 	srv := tt.New(t, nil)
-	srv.Handle("/contacts", tt.Status(503), tt.Status(503), tt.Status(503), tt.Status(503), tt.JSON("[]"))
+	srv.Handle("/contacts", tt.Status(503))
 	var told changes
 	h := client(t, srv.URL, nil, transport.WithClock(&stepClock{}),
-		transport.WithBreaker(transport.BreakerConfig{Failures: 3, Open: open}), transport.WithBreakerReport(told.add))
-	opened := time.Now()
+		transport.WithBreaker(transport.BreakerConfig{Failures: 3, Open: time.Hour}), transport.WithBreakerReport(told.add))
 	wantFault(t, call(t, h), fault.Retryable, fault.CodeUnreachable) // three tries, the fourth is held back
-	if n := len(srv.Seen()); n != 3 {
-		t.Fatalf("%d requests, want 3", n)
-	}
 	err := call(t, h)
 	wantFault(t, err, fault.RateLimited, transport.CodeBreakerOpen)
-	if wait := fault.RetryAfterOf(err); wait <= 0 || wait > open {
+	if wait := fault.RetryAfterOf(err); wait <= 0 || wait > time.Hour {
 		t.Errorf("wait %s", wait)
 	}
 	if n := len(srv.Seen()); n != 3 {
-		t.Fatalf("%d requests while it was open", n-3)
+		t.Errorf("%d requests, want 3", n)
 	}
-	time.Sleep(open + 50*time.Millisecond - time.Since(opened))
-	// Half open: one probe goes out, fails, and it is open again.
-	wantFault(t, call(t, h), fault.Retryable, fault.CodeUnreachable)
-	if n := len(srv.Seen()); n != 4 {
-		t.Fatalf("%d requests, want one probe", n-3)
-	}
-	time.Sleep(open + 50*time.Millisecond)
-	for range 3 {
-		if err := call(t, h); err != nil {
-			t.Fatal(err)
-		}
-	}
-	told.mu.Lock()
-	defer told.mu.Unlock()
-	if len(told.list) != 3 || told.list[0].Open != open || told.list[0].Reason == "" || told.list[1].Open != open || told.list[2].Open != 0 {
+	if len(told.list) != 1 || told.list[0].Open != time.Hour || told.list[0].Reason == "" {
 		t.Errorf("told %+v", told.list)
 	}
 }
 
 func TestBreakerHalfOpenLetsOneThrough(t *testing.T) {
 	t.Parallel()
-	const open = 500 * time.Millisecond
-	srv := tt.New(t, nil)
-	srv.Handle("/contacts", tt.Status(503), tt.Slow("[]", time.Second), tt.JSON("[]"))
-	h := client(t, srv.URL, func(c *transport.HTTPConfig) { c.Concurrency = 8 },
-		transport.WithBreaker(transport.BreakerConfig{Failures: 1, Open: open}))
-	_, err := h.Do(t.Context(), transport.Request{Op: "open it", Path: "/contacts", Method: "POST"}) // not repeated
-	wantFault(t, err, fault.Retryable, fault.CodeUnreachable)
-	time.Sleep(open + 50*time.Millisecond)
-	before := len(srv.Seen())
-	probing := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		close(probing)
-		if err := call(t, h); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		b := transport.NewBreaker(transport.BreakerConfig{Failures: 1, Open: time.Second}, nil)
+		wantFault(t, b.Do(t.Context(), "open it", down), fault.Retryable, fault.CodeUnreachable)
+		time.Sleep(time.Second + time.Millisecond)
+		answer := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			err := b.Do(t.Context(), "probe", func() error {
+				<-answer
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // the probe is out
+		wantFault(t, b.Do(t.Context(), "other", up), fault.RateLimited, transport.CodeBreakerOpen)
+		close(answer)
+		wg.Wait()
+		if err := b.Do(t.Context(), "other", up); err != nil {
 			t.Error(err)
 		}
 	})
-	<-probing
-	time.Sleep(50 * time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := h.Do(ctx, transport.Request{Op: "other", Path: "/contacts", Method: "POST"}); fault.CodeOf(err) != transport.CodeBreakerOpen {
-		t.Errorf("a second call beside the probe: %v", err)
-	}
-	if n := len(srv.Seen()) - before; n != 1 {
-		t.Errorf("%d requests while the probe was out", n)
-	}
-	wg.Wait()
-	if err := call(t, h); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestBreakerCountsOnlyTrouble(t *testing.T) {
