@@ -89,7 +89,7 @@ func TestExportedExamplesReadBack(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no examples", err)
 	}
-	for _, name := range append(files, "testdata/full.yaml") {
+	for _, name := range append(files, "testdata/full.yaml", "testdata/two_way.yaml") {
 		b, err := os.ReadFile(name) //nolint:gosec // one of ours
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +202,7 @@ func generate(r *rand.Rand) *File {
 		f.Workers = Workers{Sync: 1 + g.IntN(9), ReverseSync: 1, Lease: 90 * time.Second}
 	}
 	for range g.IntN(3) {
-		e := Entity{Name: g.name("e"), Table: "t" + g.text(), Key: []string{g.text()}, Modified: g.text(), Deleted: g.text(), Capture: "none"}
+		e := Entity{Name: g.name("e"), Table: "t" + g.text(), Key: []string{g.text()}, Modified: g.text(), Deleted: g.text(), Capture: captures[g.IntN(len(captures))]}
 		for range g.IntN(3) {
 			e.Key = append(e.Key, g.text())
 			e.Create = append(e.Create, ColumnDecl{g.name("c "), g.text()})
@@ -239,7 +239,7 @@ func (g *generator) channel() Channel {
 
 func (g *generator) connector() Connector {
 	k := defaultConnector()
-	k.Name, k.Entity, k.Full, k.Limit = g.name("k"), g.text(), g.text(), g.IntN(3)
+	k.Name, k.Entity, k.Full, k.Limit = g.name("k"), []string{"e1", "e2", g.text()}[g.IntN(3)], g.text(), g.IntN(3)
 	k.Direction = []string{"to_local", "to_remote", "both"}[g.IntN(3)]
 	k.Create = []string{"to_local", "to_remote", "both", "none"}[g.IntN(4)]
 	k.Overlap = []time.Duration{0, time.Second, DefaultOverlap, 36 * time.Hour, 1500 * time.Millisecond}[g.IntN(5)]

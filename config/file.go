@@ -2,7 +2,9 @@ package config
 
 import (
 	"encoding/json"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tandem-sync/tandem/channels"
@@ -162,10 +164,29 @@ func (f *File) Guard() transport.Guard {
 // deployment's transport.Guard.
 func (c *Channel) Settings(network any) channels.Settings {
 	s := channels.Settings{Channel: c.Name, Transport: c.Transport, Network: network, Operations: c.Operations}
-	for _, k := range c.Connectors {
-		s.Connectors = append(s.Connectors, channels.ConnectorSettings{Name: k.Name, Remote: k.Remote})
+	for i := range c.Connectors {
+		k := &c.Connectors[i]
+		s.Connectors = append(s.Connectors, channels.ConnectorSettings{Name: k.Name, Remote: k.Remote, Writes: k.writes()})
 	}
 	return s
+}
+
+// writes says what of the remote is written, nil for a connector that only reads.
+func (c *Connector) writes() *channels.ConnectorWrites {
+	if !c.Writes() {
+		return nil
+	}
+	w := &channels.ConnectorWrites{Create: c.CreatesRemote(), Delete: c.DeleteRemote == "delete"}
+	for i := range c.Mapping {
+		if f := &c.Mapping[i]; f.ToRemote() {
+			w.Update = w.Update || f.On != mapping.OnCreate
+			w.Fields = append(w.Fields, f.Remote)
+		}
+	}
+	if w.Create {
+		w.Fields = append(w.Fields, slices.Sorted(maps.Keys(c.SetRemote))...)
+	}
+	return w
 }
 
 // Spec gives the connector's mapping in the form that mapping.Compile takes.
