@@ -146,3 +146,31 @@ channels:
 		}
 	}
 }
+
+// TestStartersGoBothWays takes the marks off the lines that a starter offers for
+// the way to the remote.
+func TestStartersGoBothWays(t *testing.T) {
+	t.Parallel()
+	reg := registry(t)
+	marks := strings.NewReplacer("# direction: both", "direction: both", "# create: {", "create: {", "# update: {", "update: {")
+	for name, changed := range map[string]int{"rest": 3, "hubspot": 1} {
+		text, err := Starter(name, reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := marks.Replace(string(text))
+		if got := (len(text) - len(open)) / len("# "); got != changed {
+			t.Errorf("%s offers %d lines, want %d", name, got, changed)
+		}
+		f, ps := Parse("tandem.yaml", []byte(open), env(map[string]string{"HUBSPOT_TOKEN": "pat-x"}))
+		for _, p := range ps.And(f.Check(reg)) {
+			// The fake type wants of HubSpot what the real one knows by itself.
+			if name == "rest" || !strings.HasSuffix(p.Field, "base_url") && !strings.HasSuffix(p.Field, "list.path") {
+				t.Errorf("%s: %s", name, p)
+			}
+		}
+		if k := &f.Channels[0].Connectors[0]; !k.CreatesRemote() || f.Entities[0].Capture != "triggers" {
+			t.Errorf("%s: %+v, capture %s", name, k, f.Entities[0].Capture)
+		}
+	}
+}
