@@ -107,14 +107,16 @@ func TestChannelDisabledMidRun(t *testing.T) {
 	w.settled()
 }
 
-// wire carries connections to a server until it is cut; then it answers nobody.
+// wire carries connections to a server until it is cut; then it answers nobody,
+// or not one process.
 type wire struct {
-	l    net.Listener
-	to   string
-	mu   sync.Mutex
-	cut  bool
-	open []net.Conn
-	wg   sync.WaitGroup
+	l       net.Listener
+	to      string
+	mu      sync.Mutex
+	cut     bool
+	without int // the process that is cut off; 0 none
+	open    []net.Conn
+	wg      sync.WaitGroup
 }
 
 func newWire(t *testing.T, to string) *wire {
@@ -141,7 +143,7 @@ func (w *wire) accept() {
 		}
 		s, err := net.Dial("tcp", w.to) //nolint:noctx // this machine
 		w.mu.Lock()
-		if err != nil || w.cut {
+		if err != nil || w.cut || w.without != 0 && belongs(c, w.without) {
 			w.mu.Unlock()
 			_ = c.Close()
 			if err == nil {
