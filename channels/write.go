@@ -163,6 +163,13 @@ const (
 	SafetyNone = "D"
 )
 
+// SafetyOf is implemented by Writers whose class of creates is lower for some
+// records than WriteCapabilities says, such as those without the unique property.
+type SafetyOf interface {
+	// SafetyOf gives the class of one create.
+	SafetyOf(fields []string, o Order) string
+}
+
 // WriteCapabilities is what a configured connector can write. The zero value
 // writes nothing.
 type WriteCapabilities struct {

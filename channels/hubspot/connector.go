@@ -18,7 +18,7 @@ const (
 	longNames = 6000
 )
 
-// connector reads contacts. Safe for concurrent use.
+// connector reads and writes contacts. Safe for concurrent use.
 type connector struct {
 	connectorSettings
 	client *client

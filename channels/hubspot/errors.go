@@ -103,7 +103,7 @@ func (c *client) classify(status int, header http.Header, body []byte) *fault.Er
 		e.Hint = c.hint("the token is wrong, revoked or expired: copy the access token of the private app into transport.token",
 			"HubSpot does not accept a token that it has just given out: is the app still installed in the account?")
 	case http.StatusForbidden:
-		e.Hint = c.hint("the private app", "the app") + " lacks a scope: reading contacts needs crm.objects.contacts.read"
+		e.Hint = c.hint("the private app", "the app") + " lacks a scope: reading contacts needs crm.objects.contacts.read, writing them crm.objects.contacts.write"
 		if len(t.scopes) > 0 {
 			e.Hint = c.hint("add to the private app: ", "add to the app, and install it again: ") + short(strings.Join(t.scopes, ", "))
 		}

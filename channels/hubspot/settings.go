@@ -3,11 +3,13 @@ package hubspot
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // time_zone must work in an image without a zone database
 
 	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/transport"
 	"github.com/tandem-sync/tandem/transport/settings"
 )
@@ -87,8 +89,24 @@ func parse(s channels.Settings) (parsed, []settings.Problem) {
 			archived: archived(o.Choice("archived", string(archivedAlways), string(archivedAlways), string(archivedFull), string(archivedNever))),
 		})
 		o.Done()
+		problems = append(problems, checkWrites(fmt.Sprintf("connectors[%d].mapping", i), c.Writes)...)
 	}
 	return p, problems
+}
+
+// checkWrites refuses what cannot be written.
+func checkWrites(field string, w *channels.ConnectorWrites) (out []settings.Problem) {
+	if w == nil {
+		return nil
+	}
+	for _, name := range w.Fields {
+		if slices.Contains(readOnly, name) {
+			out = append(out, settings.Problem{Field: field, Message: name + " is set by HubSpot and cannot be written", Fix: "set direction: to_local for the field"})
+		} else if err := checkFields("", []string{name}); err != nil {
+			out = append(out, settings.Problem{Field: field, Message: err.Error(), Fix: fault.HintOf(err)})
+		}
+	}
+	return out
 }
 
 func (p *parsed) parseTransport(raw json.RawMessage, problems *[]settings.Problem) {

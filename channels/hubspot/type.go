@@ -1,6 +1,7 @@
 // Package hubspot is the channel type for HubSpot's CRM: it reads contacts by
 // the v3 objects API, all of them by listing, changes by searching, and the
-// time of change of each property from its history.
+// time of change of each property from its history, and writes them in batches
+// that are answered row by row.
 package hubspot
 
 import (
@@ -42,11 +43,12 @@ type Type struct {
 func (Type) Info() channels.Info {
 	return channels.Info{
 		Name: "hubspot", Label: "HubSpot", Icon: "hubspot",
-		Summary:      "Reads contacts of a HubSpot account with a private app's token or by OAuth2",
+		Summary:      "Reads and writes contacts of a HubSpot account with a private app's token or by OAuth2",
 		Schema:       schema,
 		Connectors:   []channels.ConnectorInfo{{Name: contacts, Label: "Contacts", Order: 1}},
 		Operations:   operationNames(),
-		Capabilities: []string{"read", "incremental", "get", "tombstones", "field_times"},
+		Capabilities: []string{"read", "incremental", "get", "tombstones", "field_times", "create", "update", "delete", "find"},
+		CreateSafety: "B: HubSpot refuses a second contact with the same e-mail address; C for contacts without one",
 	}
 }
 

@@ -76,8 +76,14 @@ func pick(fields []string, by []int) (out []string) {
 func TestFindBelievesOnlyEqualRecords(t *testing.T) {
 	t.Parallel()
 	items := []map[string]any{
-		{"id": "1", "email": "ann@x.org"}, {"id": "2", "email": "ANN@X.org "}, {"id": "3", "email": "joann@x.org"},
-		{"id": "4"}, {"id": "5", "email": nil}, {"id": "6", "email": 7}, {"id": "7", "email": "7.0"}, {"id": "8", "email": "ann@x.org", "gone": true},
+		{"id": "1", "email": "ann@x.org"},
+		{"id": "2", "email": "ANN@X.org "},
+		{"id": "3", "email": "joann@x.org"},
+		{"id": "4"},
+		{"id": "5", "email": nil},
+		{"id": "6", "email": 7},
+		{"id": "7", "email": "7.0"},
+		{"id": "8", "email": "ann@x.org", "gone": true},
 	}
 	body, err := json.Marshal(map[string]any{"items": items})
 	if err != nil {
