@@ -31,6 +31,7 @@ func ToLocal(p Policy, c Claim) Verdict {
 	switch p {
 	case EvidenceHard, EvidenceBest, EvidenceFuzzy:
 		p = Newest
+	default:
 	}
 	s := state{
 		local:   look{there: c.Local.Has(), empty: c.Local.Empty(), changed: c.HasBase && c.LocalChanged},
