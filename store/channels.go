@@ -109,7 +109,7 @@ func (tx *Tx) LockChannel(ctx context.Context, id int64) error {
 
 func scanConnector(row scanner) (Connector, error) {
 	var c Connector
-	return c, row.Scan(&c.ID, &c.ChannelID, &c.Name, &c.Ord, &c.Retired)
+	return c, row.Scan(&c.ID, &c.ChannelID, &c.Name, &c.Ord, &c.Retired, &c.Entity, &c.Outward)
 }
 
 // PutConnectors makes the channel's connectors those of list, by name: known
@@ -127,9 +127,9 @@ func (tx *Tx) PutConnectors(ctx context.Context, channelID int64, list []Connect
 	out := make([]Connector, len(list))
 	for i, c := range list {
 		var err error
-		out[i], err = scanConnector(tx.row(ctx, `INSERT INTO tandem_connector (channel_id, name, ord, retired) VALUES (?, ?, ?, ?)
-			ON CONFLICT (channel_id, name) DO UPDATE SET ord = excluded.ord, retired = excluded.retired
-			RETURNING id, channel_id, name, ord, retired`, channelID, c.Name, c.Ord, false))
+		out[i], err = scanConnector(tx.row(ctx, `INSERT INTO tandem_connector (channel_id, name, ord, retired, entity, outward) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (channel_id, name) DO UPDATE SET ord = excluded.ord, retired = excluded.retired, entity = excluded.entity, outward = excluded.outward
+			RETURNING id, channel_id, name, ord, retired, entity, outward`, channelID, c.Name, c.Ord, false, c.Entity, c.Outward))
 		if err != nil {
 			return nil, fmt.Errorf("store connector %s: %w", c.Name, err)
 		}
@@ -141,7 +141,7 @@ func (tx *Tx) PutConnectors(ctx context.Context, channelID int64, list []Connect
 // phase and id.
 func (tx *Tx) Connectors(ctx context.Context, channelID int64) ([]Connector, error) {
 	return collect(ctx, tx, scanConnector,
-		"SELECT id, channel_id, name, ord, retired FROM tandem_connector WHERE channel_id = ? ORDER BY ord, id", channelID)
+		"SELECT id, channel_id, name, ord, retired, entity, outward FROM tandem_connector WHERE channel_id = ? ORDER BY ord, id", channelID)
 }
 
 func scanEntity(row scanner) (Entity, error) {

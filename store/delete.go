@@ -68,7 +68,8 @@ func (tx *Tx) fenceChannel(ctx context.Context, id int64) error {
 	return nil
 }
 
-// DropLinks deletes up to limit links of a channel and says how many it found.
+// DropLinks deletes up to limit links of a channel, and then rows that wait to go
+// out, and says how many it found.
 func (tx *Tx) DropLinks(ctx context.Context, channelID int64, limit int) (int64, error) {
 	n, err := tx.exec(ctx, `DELETE FROM tandem_link WHERE (connector_id, remote_id) IN (
 		SELECT connector_id, remote_id FROM tandem_link
@@ -76,7 +77,15 @@ func (tx *Tx) DropLinks(ctx context.Context, channelID int64, limit int) (int64,
 	if err != nil {
 		return 0, fmt.Errorf("links of channel %d: %w", channelID, err)
 	}
-	return n, nil
+	if n >= int64(limit) {
+		return n, nil
+	}
+	waiting, err := tx.exec(ctx, `DELETE FROM tandem_dirty WHERE @ctid @one(SELECT @ctid FROM tandem_dirty
+		WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?) LIMIT ?@end`, channelID, int64(limit)-n)
+	if err != nil {
+		return 0, fmt.Errorf("waiting rows of channel %d: %w", channelID, err)
+	}
+	return n + waiting, nil
 }
 
 // DropRuns deletes up to limit runs of a channel with their requests and slices
@@ -89,8 +98,8 @@ func (tx *Tx) DropRuns(ctx context.Context, channelID int64, limit int) (int64, 
 	return n, nil
 }
 
-// DeleteChannel deletes a channel with all that is left of it: links, runs,
-// watermarks, schedule, settings and what is parked.
+// DeleteChannel deletes a channel with all that is left of it: links, what waits
+// to go out, conflicts, runs, watermarks, schedule, settings and what is parked.
 func (tx *Tx) DeleteChannel(ctx context.Context, id int64) error {
 	if err := tx.LockChannel(ctx, id); err != nil {
 		return err
@@ -100,6 +109,9 @@ func (tx *Tx) DeleteChannel(ctx context.Context, id int64) error {
 	}
 	for _, q := range []string{
 		"DELETE FROM tandem_link WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?)",
+		"DELETE FROM tandem_dirty WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?)",
+		"DELETE FROM tandem_intent WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?)",
+		"DELETE FROM tandem_alias WHERE connector_id IN (SELECT id FROM tandem_connector WHERE channel_id = ?)",
 		"DELETE FROM tandem_parked WHERE channel_id = ?",
 		"DELETE FROM tandem_channel WHERE id = ?",
 	} {

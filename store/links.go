@@ -193,3 +193,17 @@ func (tx *Tx) ScanLinks(ctx context.Context, connectorID int64, after string, li
 	return collect(ctx, tx, scanHead, "SELECT "+headColumns+" FROM tandem_link WHERE connector_id = ? AND remote_id > ? ORDER BY remote_id LIMIT ?",
 		connectorID, after, limit)
 }
+
+// LiveLinks gives the numbers of the live ones among the next limit links of a
+// connector in order of remote id (by bytes), after one of them ("" from the
+// first), and the last remote id of the page; "" when there is no further link.
+func (tx *Tx) LiveLinks(ctx context.Context, connectorID int64, after string, limit int) (numbers []uint64, last string, err error) {
+	heads, err := tx.ScanLinks(ctx, connectorID, after, limit)
+	for _, h := range heads {
+		last = h.RemoteID
+		if h.State == Linked {
+			numbers = append(numbers, uint64(h.ID))
+		}
+	}
+	return numbers, last, err
+}

@@ -7,10 +7,11 @@ import (
 )
 
 // Purge forgets history from before a time: ended runs with their requests,
-// slices, change lines and links seen, resolved parked items, settings of
-// channel revisions that no run names any more. It also drops what ended runs left
-// behind. A run that a request id of the last 30 days leads to stays, as do
-// links with their tombstones and everything that still waits.
+// slices, change lines and links seen, resolved parked items and conflicts,
+// passes, settings of channel revisions that no run names any more. It also drops
+// what ended runs left behind and what waits for a retired connector. A run that a
+// request id of the last 30 days leads to stays, as do links with their tombstones
+// and everything else that still waits.
 func (tx *Tx) Purge(ctx context.Context, before time.Time) error {
 	at := tx.time(before)
 	const ended = "('finished', 'failed', 'cancelled')"
@@ -28,6 +29,12 @@ func (tx *Tx) Purge(ctx context.Context, before time.Time) error {
 		// A skip that still holds is no history.
 		{"DELETE FROM tandem_parked WHERE resolved <> '' AND resolved_at < ? AND NOT (resolved = 'skipped' AND print <> '')", []any{at}},
 		{"DELETE FROM tandem_candidate WHERE owner LIKE 'parked/%' AND NOT EXISTS (SELECT 1 FROM tandem_parked p WHERE owner = 'parked/' || p.id)", nil},
+		{"DELETE FROM tandem_conflict WHERE resolved <> '' AND resolved_at < ?", []any{at}},
+		// A pass that never ended is history like the others.
+		{"DELETE FROM tandem_pass WHERE coalesce(finished_at, started_at) < ?", []any{at}},
+		// Changes do not reach a connector that is no more: should it come back,
+		// everything has to be looked at, not only these rows.
+		{"DELETE FROM tandem_dirty WHERE connector_id NOT IN (SELECT id FROM tandem_connector WHERE NOT retired)", nil},
 		{`DELETE FROM tandem_channel_revision WHERE created_at < ?
 			AND revision <> (SELECT c.revision FROM tandem_channel c WHERE c.id = tandem_channel_revision.channel_id)
 			AND NOT EXISTS (SELECT 1 FROM tandem_run r WHERE r.channel_id = tandem_channel_revision.channel_id

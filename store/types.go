@@ -88,6 +88,8 @@ type Connector struct {
 	Name      string `db:"name"`
 	Ord       int    `db:"ord"` // phase: lower first
 	Retired   bool   `db:"retired"`
+	Entity    string `db:"entity"`
+	Outward   bool   `db:"outward"` // values travel to the remote
 }
 
 // Entity is a local table's declaration; Spec is its configuration as JSON.

@@ -124,7 +124,7 @@ func (a applier) channel(ctx context.Context, c *config.Channel) (Applied, error
 	done.Action = action(isNew, changed)
 	conns := make([]store.Connector, len(c.Connectors))
 	for i := range c.Connectors {
-		conns[i] = store.Connector{Name: c.Connectors[i].Name, Ord: i}
+		conns[i] = store.Connector{Name: c.Connectors[i].Name, Ord: i, Entity: c.Connectors[i].Entity, Outward: c.Connectors[i].Writes()}
 	}
 	if _, err = a.tx.PutConnectors(ctx, id, conns); err != nil || isNew || !changed || !row.Enabled {
 		return done, err

@@ -150,6 +150,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		})
 	}
 	part("relay", f.cfg.Roles.Relay, f.relay)
+	part("changes", f.cfg.Roles.Relay, f.changes)
 	part("sweeper", f.cfg.Roles.Scheduler || f.cfg.Roles.Sweeper || f.cfg.Embedded, f.sweep)
 	ticking, stopTicking := context.WithCancel(inner)
 	defer stopTicking()

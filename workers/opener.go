@@ -67,7 +67,40 @@ func (o *Opener) Connector(ctx context.Context, run store.Run, sl store.Slice) (
 	if r, ok := op.channel.(channels.Redactor); ok {
 		c.Redact = r.Redact
 	}
-	return c, o.bind(ctx, cc, &c)
+	if err := o.bind(ctx, cc, &c); err != nil || !cc.Writes() {
+		return c, err
+	}
+	return c, o.outward(ctx, cc, &c)
+}
+
+// outward adds what the way to the remote needs.
+func (o *Opener) outward(ctx context.Context, cc *config.Connector, c *pass.Connector) error {
+	c.CreateRemote, c.OnLocalDelete = cc.CreatesRemote(), pass.Deletion(cc.DeleteRemote)
+	c.Rules = make(judge.Rules, c.Manual.Len())
+	for i := range c.Rules {
+		f := &c.Manual.Fields()[i]
+		c.Rules[i] = judge.Rule{Direction: f.Direction, Policy: c.Conflict, On: f.On, Required: f.Required, Equal: c.Manual.Same(i)}
+		c.TwoWay = c.TwoWay || f.ToLocal() && f.ToRemote()
+	}
+	refs := c.Manual.Refs()
+	if len(refs) == 0 {
+		return nil
+	}
+	return o.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		conns, err := tx.Connectors(ctx, c.ChannelID)
+		if err != nil {
+			return err
+		}
+		c.RefConnectors = make([]int64, len(refs))
+		for i, ref := range refs {
+			for _, k := range conns {
+				if k.Name == ref.Connector {
+					c.RefConnectors[i] = k.ID
+				}
+			}
+		}
+		return nil
+	})
 }
 
 func (op *opened) connector(name string) *config.Connector {
@@ -94,6 +127,7 @@ func (o *Opener) bind(ctx context.Context, cc *config.Connector, c *pass.Connect
 		if err != nil {
 			return err
 		}
+		c.Captured = e.Capture == "triggers" || e.Capture == "api"
 		c.Manual, c.Local, err = bindTable(table, cc, &e)
 		return err
 	})
@@ -101,7 +135,7 @@ func (o *Opener) bind(ctx context.Context, cc *config.Connector, c *pass.Connect
 
 // bindTable compiles a connector's mapping against its table.
 func bindTable(table *entities.Table, cc *config.Connector, e *config.Entity) (*mapping.Manual, *entities.Binding, error) {
-	manual, problems := mapping.Compile(MappingSpec(cc), table.Column)
+	manual, problems := mapping.Compile(cc.Spec(), table.Column)
 	if len(problems) > 0 {
 		errs := make([]error, len(problems))
 		for i, p := range problems {
@@ -112,11 +146,6 @@ func bindTable(table *entities.Table, cc *config.Connector, e *config.Entity) (*
 	cols, _ := manual.SetLocal()
 	b, err := table.Bind(manual, e.Deleted, cols)
 	return manual, b, err
-}
-
-// MappingSpec is a connector's mapping as package mapping wants it.
-func MappingSpec(cc *config.Connector) mapping.Spec {
-	return cc.Spec()
 }
 
 func entitySpec(e *config.Entity) entities.Spec {

@@ -55,12 +55,16 @@ func (p *processor) start(ctx context.Context, runID int64) error {
 	return err
 }
 
-// slicesOf gives a run's parts: one per connector, in the order of phases. A
-// reverse-sync run has none yet, because no connector writes to its remote.
+// shardPush is the shard of slices that write to the remote.
+const shardPush = "push"
+
+// pushOrd puts the slices that write to the remote after all that read it.
+const pushOrd = 1 << 20
+
+// slicesOf gives a run's parts, in the order of phases: first one per connector
+// that reads the remote, then one per connector that writes to it. A
+// reverse-sync run has the latter only.
 func slicesOf(ctx context.Context, tx *store.Tx, run store.Run) ([]store.Slice, error) {
-	if run.Spec.Kind != store.KindSync || run.Spec.Flags.NoPull {
-		return nil, nil
-	}
 	conns, err := tx.Connectors(ctx, run.ChannelID)
 	if err != nil {
 		return nil, err
@@ -69,14 +73,22 @@ func slicesOf(ctx context.Context, tx *store.Tx, run store.Run) ([]store.Slice, 
 	if run.Spec.Lane() == store.LaneIDs {
 		shard = "ids"
 	}
+	pull := run.Spec.Kind == store.KindSync && !run.Spec.Flags.NoPull
+	push := !run.Spec.Flags.NoPush && (run.Spec.Kind == store.KindReverseSync || run.Spec.ApproveParked == 0)
 	var out []store.Slice
+	add := func(c store.Connector, shard string, ord int) {
+		out = append(out, store.Slice{RunID: run.ID, ChannelID: run.ChannelID, ConnectorID: c.ID, Connector: c.Name, Shard: shard, Ord: ord})
+	}
 	for _, c := range conns {
 		if c.Retired || len(run.Spec.Connectors) > 0 && !slices.Contains(run.Spec.Connectors, c.Name) {
 			continue
 		}
-		out = append(out, store.Slice{
-			RunID: run.ID, ChannelID: run.ChannelID, ConnectorID: c.ID, Connector: c.Name, Shard: shard, Ord: c.Ord,
-		})
+		if pull {
+			add(c, shard, c.Ord)
+		}
+		if push && c.Outward {
+			add(c, shardPush, pushOrd+c.Ord)
+		}
 	}
 	return out, nil
 }

@@ -83,7 +83,12 @@ func (p *processor) readSlice(ctx context.Context, id int64) (sl store.Slice, ru
 }
 
 func leaseKey(sl store.Slice) store.LeaseKey {
-	return store.LeaseKey{ChannelID: sl.ChannelID, ConnectorID: sl.ConnectorID, Direction: store.KindSync, Shard: sl.Shard}
+	k := store.LeaseKey{ChannelID: sl.ChannelID, ConnectorID: sl.ConnectorID, Direction: store.KindSync, Shard: sl.Shard}
+	if sl.Shard == shardPush {
+		// One writer at a time, whatever asked for it.
+		k.Direction, k.Shard = store.KindReverseSync, ""
+	}
+	return k
 }
 
 // acquire takes the lease; a dry run writes nothing outside its own run and
@@ -109,6 +114,10 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 	c, err := p.opener.Connector(ctx, run, sl)
 	if err != nil {
 		return pass.Outcome{}, err
+	}
+	if sl.Shard == shardPush {
+		r := &pass.Reverse{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
+		return r.Run(ctx, pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft})
 	}
 	d := &pass.Direct{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
 	return d.Run(ctx, pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft})

@@ -60,7 +60,11 @@ func (f *Fleet) sweepOnce(ctx context.Context, idle time.Duration) error {
 			return err
 		}
 		runs, err := tx.StalledRuns(ctx, idle, sweepLimit)
-		n = len(slices) + len(runs)
+		if err != nil {
+			return err
+		}
+		due, err := planDue(ctx, tx)
+		n = len(slices) + len(runs) + due
 		return err
 	})
 	if n > 0 {

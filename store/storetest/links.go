@@ -322,4 +322,18 @@ func testLinkScan(t *testing.T, db *store.DB) {
 	if !slices.Equal(got, ids) {
 		t.Fatalf("got %q, want %q", got, ids)
 	}
+	var live []uint64
+	var lasts []string
+	read(t, db, func(ctx context.Context, tx *store.Tx) error {
+		for after := ""; ; {
+			numbers, last, err := tx.LiveLinks(ctx, h.contacts, after, 3)
+			if err != nil || last == "" {
+				return err
+			}
+			live, lasts, after = append(live, numbers...), append(lasts, last), last
+		}
+	})
+	slices.Sort(live)
+	equal(t, "live links", fmt.Sprint(live), "[1 2 4 5 6 7]") // the third is a tombstone
+	equal(t, "ends of pages", fmt.Sprint(lasts), fmt.Sprint([]string{ids[2], ids[5], ids[6]}))
 }

@@ -60,7 +60,10 @@ func (pl *planner) pairs(ctx context.Context, items []item) (map[string]store.Li
 		links[l.RemoteID] = l
 	}
 	rows, err := pl.rows(ctx, keys)
-	return links, rows, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return links, rows, pl.loadRows(ctx, rows)
 }
 
 // rows loads local rows by key.
@@ -90,11 +93,15 @@ func (pl *planner) rowGone(it *item, link store.Link) {
 
 // judgePair decides every field of a pair and plans the write.
 func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
+	if pl.s.C.Rules != nil {
+		pl.judgeBoth(it, link, row)
+		return
+	}
 	m := pl.s.C.Manual
 	n := m.Len()
 	slab := make([]record.Value, 3*n)
 	want, local, out := slab[:n:n], slab[n:2*n:2*n], slab[2*n:]
-	if err := m.ToLocal(it.rec, want); err != nil {
+	if _, err := pl.toLocal(it.rec, want); err != nil {
 		pl.parkRecord(it, reasonOf(err), err)
 		return
 	}

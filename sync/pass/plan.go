@@ -29,6 +29,12 @@ type plan struct {
 	again   []string // to be requested again by id
 	seen    []uint64
 	others  []uint64
+	// The way back: rows that have something to tell, fields that a person
+	// decides and those that nobody has to any more.
+	tell     []string
+	disputed []store.Conflict
+	agreed   []store.ConflictKey
+	linked   []string // rows that a record was found for
 
 	// What the batch touches, for telling whether two may be in flight at once.
 	locals, identities []string
@@ -60,6 +66,10 @@ type planner struct {
 	// skipped has, by remote id, the fingerprints under which a person skipped
 	// records of the batch.
 	skipped map[string][]string
+	// dirty has the local changes that wait to go out, by key; refs the records
+	// that the batch refers to.
+	dirty map[string]store.Dirty
+	refs  *references
 }
 
 // plan looks a batch up on a connection of its own and judges it.
@@ -133,6 +143,9 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 		default:
 			linked = append(linked, it)
 		}
+	}
+	if err := pl.loadRefs(ctx, append(linked[:len(linked):len(linked)], fresh...)); err != nil {
+		return err
 	}
 	if err := pl.linked(ctx, linked); err != nil {
 		return err

@@ -57,6 +57,8 @@ type position struct {
 	After string `json:"after,omitempty"`
 	// Index is how many of the named ids are done.
 	Index int `json:"index,omitempty"`
+	// Pass is the round over all linked records that the slice is going.
+	Pass int64 `json:"pass,omitempty"`
 	// Count is how many records were exported, for the connector's limit.
 	Count int `json:"count,omitempty"`
 	// Approved says that a person allowed these deletions.

@@ -19,6 +19,10 @@ const (
 	guardShare = 20 // 1/20 = 5 %
 )
 
+// sweepLinks is how many links the sweep compares with what it has seen at a
+// time. Of most of them only the number is read.
+const sweepLinks = 10_000
+
 // sweep walks the links that a complete listing did not name and asks the
 // remote for each of them by id: 404 or 410 makes it a candidate for removal, an
 // answer makes it an ordinary record.
@@ -53,29 +57,47 @@ func (s *slice) sweep(ctx context.Context) (bool, error) {
 func (s *slice) missing(ctx context.Context) (ids []string, after string, err error) {
 	after = s.pos.After
 	err = s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		for {
-			heads, err := tx.ScanLinks(ctx, s.C.ID, after, batchRecords)
-			if err != nil {
+		for len(ids) < getChunk {
+			live, last, err := tx.LiveLinks(ctx, s.C.ID, after, sweepLinks)
+			switch {
+			case err != nil:
+				return err
+			case last == "" && len(ids) == 0:
+				after = ""
+				return nil
+			case last == "":
+				return nil
+			case s.seen.all(live):
+				after = last
+				continue
+			}
+			if ids, after, err = s.unnamed(ctx, tx, after, last, ids); err != nil {
 				return err
 			}
-			if len(heads) == 0 {
-				if len(ids) == 0 {
-					after = ""
-				}
-				return nil
-			}
-			for _, h := range heads {
-				after = h.RemoteID
-				if h.State == store.Linked && !s.seen.has(uint64(h.ID)) {
-					ids = append(ids, h.RemoteID)
-					if len(ids) == getChunk {
-						return nil
-					}
-				}
-			}
 		}
+		return nil
 	})
 	return ids, after, err
+}
+
+// unnamed adds to a chunk of remote ids the linked ones after one id and up to
+// last that were not seen, and gives the id where it stopped.
+func (s *slice) unnamed(ctx context.Context, tx *store.Tx, after, last string, ids []string) ([]string, string, error) {
+	for {
+		heads, err := tx.ScanLinks(ctx, s.C.ID, after, batchRecords)
+		if err != nil || len(heads) == 0 {
+			return ids, after, err
+		}
+		for _, h := range heads {
+			after = h.RemoteID
+			if h.State == store.Linked && !s.seen.has(uint64(h.ID)) {
+				ids = append(ids, h.RemoteID)
+			}
+			if after == last || len(ids) == getChunk {
+				return ids, after, nil
+			}
+		}
+	}
 }
 
 // read gets records by id and writes them as a batch; next is the position
@@ -101,8 +123,8 @@ func (s *slice) guard(ctx context.Context) error {
 	var n, links int64
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		var err error
-		if n, err = tx.CountCandidates(ctx, s.owner()); err != nil {
-			return err
+		if n, err = tx.CountCandidates(ctx, s.owner()); err != nil || n <= guardCount {
+			return err // so few go on, whatever their share
 		}
 		links, err = tx.CountLinks(ctx, s.C.ID)
 		return err
@@ -261,7 +283,7 @@ func (pl *planner) removals(ctx context.Context, ids []string) error {
 		it := &item{rec: &record.Record{ID: l.RemoteID}, head: &head}
 		l.State, l.ReadAt = store.RemoteDeleted, pl.readAt
 		c := entities.Change{Op: entities.OpLink, Key: l.LocalKey, Link: l}
-		if exists && pl.s.C.OnRemoteDelete == DeleteRow {
+		if exists && pl.s.C.OnRemoteDelete == DeleteRow && !pl.edited(&links[i], row) {
 			c.Op, c.Old = entities.OpDelete, row.Values
 		}
 		pl.change(it, c)

@@ -23,6 +23,18 @@ func (s *seenSet) has(link uint64) bool {
 	return s.links.Contains(link)
 }
 
+// all reports whether the run has met all of these links.
+func (s *seenSet) all(links []uint64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, l := range links {
+		if !s.links.Contains(l) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *seenSet) hasOther(hash uint64) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

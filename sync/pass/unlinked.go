@@ -25,7 +25,7 @@ func (pl *planner) unlinked(ctx context.Context, items []item) error {
 	for i := range items {
 		it := items[i]
 		it.local = slab[i*n : (i+1)*n : (i+1)*n]
-		if err := m.ToLocal(it.rec, it.local); err != nil {
+		if _, err := pl.toLocal(it.rec, it.local); err != nil {
 			pl.parkRecord(&it, reasonOf(err), err)
 			continue
 		}
@@ -80,6 +80,15 @@ func (pl *planner) match(ctx context.Context, alt int, items []item, taken map[s
 	}
 	owners, err := pl.owners(ctx, found)
 	if err != nil {
+		return nil, err
+	}
+	rows := map[string]entities.Row{}
+	for _, list := range found {
+		for _, r := range list {
+			rows[r.Key] = r
+		}
+	}
+	if err := pl.loadRows(ctx, rows); err != nil {
 		return nil, err
 	}
 	for i := range ask {
@@ -165,7 +174,7 @@ func (pl *planner) create(it *item, old *store.Link) {
 	}
 	if it.local == nil {
 		it.local = make([]record.Value, pl.s.C.Manual.Len())
-		if err := pl.s.C.Manual.ToLocal(it.rec, it.local); err != nil {
+		if _, err := pl.toLocal(it.rec, it.local); err != nil {
 			pl.parkRecord(it, reasonOf(err), err)
 			return
 		}
@@ -181,6 +190,6 @@ func (pl *planner) create(it *item, old *store.Link) {
 	}
 	c.Link.ConnectorID, c.Link.RemoteID = pl.s.C.ID, it.rec.ID
 	c.Link.Hash, c.Link.ReadAt, c.Link.State = it.hash, pl.readAt, store.Linked
-	c.Link.Base = mapping.EncodeBase(it.local, it.remote)
+	c.Link.Base = mapping.EncodeBase(it.local, pl.agreedRemote(it))
 	pl.change(it, c)
 }

@@ -27,6 +27,9 @@ func (s *slice) write(ctx context.Context, tx *store.Tx, w *entities.Writer, b *
 		if err := s.lockHeads(ctx, tx, p, b.readAt); err != nil {
 			return err
 		}
+		if err := s.leaveClaimed(ctx, tx, p); err != nil {
+			return err
+		}
 		if err := s.apply(ctx, tx, w, b, p); err != nil {
 			return err
 		}
@@ -213,6 +216,9 @@ func (s *slice) count(p *plan, c *entities.Change, it *item) {
 	if c.NewLink || it.head == nil && c.Link.ID > 0 {
 		p.seen = append(p.seen, uint64(c.Link.ID))
 	}
+	if s.C.Rules != nil && c.NewLink && c.Op != entities.OpInsert {
+		p.linked = append(p.linked, c.Key)
+	}
 	if c.Link.State == store.Linked {
 		p.unpark = append(p.unpark, c.Link.RemoteID)
 	} else {
@@ -277,6 +283,9 @@ func (s *slice) book(ctx context.Context, tx *store.Tx, b *batch, p *plan) error
 			return err
 		}
 	}
+	if err := s.bookTold(ctx, tx, p); err != nil {
+		return err
+	}
 	return s.requestAgain(ctx, tx, p.again)
 }
 
@@ -303,4 +312,8 @@ func (p *plan) absorb(sub *plan) {
 	p.again = append(p.again, sub.again...)
 	p.seen = append(p.seen, sub.seen...)
 	p.others = append(p.others, sub.others...)
+	p.tell = append(p.tell, sub.tell...)
+	p.disputed = append(p.disputed, sub.disputed...)
+	p.agreed = append(p.agreed, sub.agreed...)
+	p.linked = append(p.linked, sub.linked...)
 }

@@ -120,6 +120,11 @@ CREATE INDEX tandem_change_record ON tandem_change (connector_id, record, seq) W
 -- What is parked before it has a remote id is found by its local one.
 CREATE INDEX tandem_parked_local ON tandem_parked (connector_id, local_id) WHERE resolved = '' AND local_id <> '';
 
+-- Which entity a connector maps, and whether its values travel to the remote: the
+-- relay asks for every change. Empty until the configuration is applied again.
+ALTER TABLE tandem_connector ADD COLUMN entity text NOT NULL DEFAULT '';
+ALTER TABLE tandem_connector ADD COLUMN outward boolean NOT NULL DEFAULT false;
+
 -- An item of the way out is about a local row, the others are about a remote record.
 ALTER TABLE tandem_parked ADD COLUMN outward boolean NOT NULL DEFAULT false;
 
@@ -127,6 +132,8 @@ ALTER TABLE tandem_parked ADD COLUMN outward boolean NOT NULL DEFAULT false;
 CREATE INDEX tandem_link_apart ON tandem_link (connector_id, local_key) WHERE state <> 0;
 
 -- +goose Down
+ALTER TABLE tandem_connector DROP COLUMN outward;
+ALTER TABLE tandem_connector DROP COLUMN entity;
 DROP INDEX tandem_link_apart;
 ALTER TABLE tandem_parked DROP COLUMN outward;
 DROP INDEX tandem_parked_local;

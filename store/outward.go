@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// ResolveOutward closes the open items of local rows that went out now.
+func (tx *Tx) ResolveOutward(ctx context.Context, connectorID int64, keys []string, how string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := tx.exec(ctx, `UPDATE tandem_parked SET resolved = ?, resolved_at = @now
+		WHERE connector_id = ? AND resolved = '' AND outward AND kind <> 'mass_delete' AND local_id <> '' AND local_id @any(?)`,
+		how, connectorID, tx.texts(sorted(keys)))
+	if err != nil {
+		return fmt.Errorf("close items of connector %d: %w", connectorID, err)
+	}
+	return nil
+}
+
+// LinksApart finds the tombstones of local keys: pairs that were taken apart.
+func (tx *Tx) LinksApart(ctx context.Context, connectorID int64, keys []string) ([]Link, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	keys = sorted(keys)
+	if tx.db.dialect == Postgres {
+		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+` FROM unnest(?::text[]) AS u(k) CROSS JOIN LATERAL
+			(SELECT * FROM tandem_link WHERE connector_id = ? AND state <> 0 AND local_key = u.k ORDER BY id DESC LIMIT 1) l`, pq.StringArray(keys), connectorID)
+	}
+	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link WHERE connector_id = ? AND state <> 0 AND local_key @any(?) ORDER BY id DESC",
+		connectorID, tx.texts(keys))
+}
+
+// DirtyOf gives what waits to go out of local keys, in no particular order.
+func (tx *Tx) DirtyOf(ctx context.Context, connectorID int64, keys []string) ([]Dirty, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	keys = sorted(keys)
+	if tx.db.dialect == Postgres {
+		return collect(ctx, tx, scanDirty, "SELECT "+dirtyColumns+dirtyByKey+" LIMIT 1) d", pq.StringArray(keys), connectorID)
+	}
+	return collect(ctx, tx, scanDirty, "SELECT "+dirtyColumns+" FROM tandem_dirty WHERE connector_id = ? AND local_key @any(?)", connectorID, tx.texts(keys))
+}
+
+// DueDirty lists up to limit rows that are due, in the order of their keys, after
+// one of them ("" from the first).
+func (tx *Tx) DueDirty(ctx context.Context, connectorID int64, after string, limit int) ([]Dirty, error) {
+	return collect(ctx, tx, scanDirty, "SELECT "+dirtyColumns+` FROM tandem_dirty
+		WHERE connector_id = ? AND local_key > ? AND next_at <= (SELECT @now) ORDER BY local_key LIMIT ?`, connectorID, after, limit)
+}
+
+// Outward gives the connectors of enabled channels whose values travel to the
+// remote, by entity.
+func (tx *Tx) Outward(ctx context.Context) (map[string][]Connector, error) {
+	list, err := collect(ctx, tx, scanConnector, `SELECT k.id, k.channel_id, k.name, k.ord, k.retired, k.entity, k.outward
+		FROM tandem_connector k JOIN tandem_channel c ON c.id = k.channel_id WHERE k.outward AND NOT k.retired AND c.enabled ORDER BY k.id`)
+	out := map[string][]Connector{}
+	for _, c := range list {
+		out[c.Entity] = append(out[c.Entity], c)
+	}
+	return out, err
+}
+
+// LastPass gives when the last complete pass of a connector began; zero when
+// there was none.
+func (tx *Tx) LastPass(ctx context.Context, channelID, connectorID int64) (time.Time, error) {
+	var began nullTime
+	err := tx.row(ctx, `SELECT max(started_at) FROM tandem_pass WHERE channel_id = ? AND connector_id = ? AND finished_at IS NOT NULL`,
+		channelID, connectorID).Scan(&began)
+	return began.value(), err
+}
+
+// HasRun reports whether a channel has a run of the kind that is planned or, with
+// executing, under way.
+func (tx *Tx) HasRun(ctx context.Context, channelID int64, kind Kind, executing bool) (has bool, err error) {
+	states := "'planned'"
+	if executing {
+		states = "'planned', 'preparing', 'execution'"
+	}
+	err = tx.row(ctx, "SELECT EXISTS (SELECT 1 FROM tandem_run WHERE channel_id = ? AND kind = ? AND lane = 'main' AND status IN ("+states+"))",
+		channelID, kind).Scan(&has)
+	return has, err
+}
+
+// HasChanges reports whether a captured change waits to be taken up.
+func (tx *Tx) HasChanges(ctx context.Context) (has bool, err error) {
+	err = tx.row(ctx, "SELECT EXISTS (SELECT 1 FROM tandem_change_log)").Scan(&has)
+	return has, err
+}

@@ -1,0 +1,246 @@
+package pass
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/entities"
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/yield"
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/judge"
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// outBatch is local rows on their way out, with the position after them.
+type outBatch struct {
+	items []outItem
+	next  position
+	// readAt is when the rows were read, by the database's clock in Unix ms.
+	readAt int64
+}
+
+// outItem is one local row on its way out.
+type outItem struct {
+	key    string
+	dirty  store.Dirty
+	row    *entities.Row // nil: it does not exist
+	link   *store.Link   // nil: not linked
+	intent *store.Intent // a create whose outcome is not known
+
+	local  []record.Value // what the row holds, canonical
+	out    []record.Value // the same with references to other rows as remote ids
+	there  []record.Value // the same as the remote would hold it
+	remote []record.Value // what the remote holds, canonical
+	rec    *record.Record // the remote's record as it was just read; nil: not read
+	first  bool           // the link does not exist yet
+	waits  bool           // a reference cannot be told yet
+
+	base     halves
+	dec      judge.Decision
+	order    *channels.Order
+	result   *channels.Result
+	fields   []store.FieldChange // what the order writes
+	lost     []store.FieldChange // values of the remote that the order replaces
+	disputed []store.Conflict    // fields that wait for a person
+
+	fate   fate
+	why    string // the stable word for fate
+	err    error  // why it is parked or put off
+	reread bool   // the direct sync shall have a look at the remote record
+}
+
+// fate is what becomes of a row in this batch.
+type fate uint8
+
+const (
+	// fateOpen: not decided yet.
+	fateOpen fate = iota
+	// fateSettled: both sides agree, or were told.
+	fateSettled
+	// fateSkipped: the rules keep it from going out.
+	fateSkipped
+	// fateParked: it waits for a person or for other data.
+	fateParked
+	// fateLater: it is tried again.
+	fateLater
+	// fateCandidate: its remote record is to be deleted, if the guard agrees.
+	fateCandidate
+)
+
+func (it *outItem) end(f fate, why string, err error) {
+	it.fate, it.why, it.err, it.order = f, why, err, nil
+}
+
+// remoteID is the item's remote id, "" without a link.
+func (it *outItem) remoteID() string {
+	if it.link == nil {
+		return ""
+	}
+	return it.link.RemoteID
+}
+
+// claim takes the next rows for this delivery. While they are claimed, no
+// direct sync touches them; nil says that nothing is due.
+func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
+	if x.dry() {
+		return x.claimDry(ctx)
+	}
+	for {
+		next := x.pos
+		var keys []string
+		if x.only != nil {
+			end := min(x.pos.Index+x.room(), len(x.only))
+			keys, next.Index = x.only[x.pos.Index:end], end
+			if len(keys) == 0 {
+				return nil, nil //nolint:nilnil // nothing is due
+			}
+		}
+		b, err := x.claimKeys(ctx, keys)
+		if err != nil {
+			return nil, err
+		}
+		if len(b.items) > 0 {
+			b.next = next
+			b.next.Count += len(b.items)
+			return b, nil
+		}
+		if x.only == nil {
+			return nil, nil //nolint:nilnil // nothing is due
+		}
+		x.pos = next
+	}
+}
+
+// claimKeys claims rows and reads them in the same transaction: after the
+// version that is going to be marked as done, and with their links locked, so
+// that a direct sync of the same records is either over or meets the claim.
+func (x *exporter) claimKeys(ctx context.Context, keys []string) (*outBatch, error) {
+	if err := yield.Point(ctx, "export.before_claim"); err != nil {
+		return nil, err
+	}
+	var b *outBatch
+	err := x.DB.Write(ctx, "export.claim", func(ctx context.Context, tx *store.Tx) error {
+		b = &outBatch{}
+		if err := tx.CheckLease(ctx, x.in.Lease); err != nil {
+			return err
+		}
+		rows, err := tx.ClaimDirty(ctx, x.in.Lease, x.room(), keys)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		b.items = make([]outItem, len(rows))
+		for i := range rows {
+			b.items[i] = outItem{key: rows[i].LocalKey, dirty: rows[i]}
+		}
+		return x.fill(ctx, tx, b)
+	})
+	if errors.Is(err, store.ErrCommitUnknown) {
+		// Perhaps claimed; the claim ends with the lease.
+		err = fault.Wrap(fault.Retryable, "", "claim", err)
+	}
+	return b, err
+}
+
+// claimDry gives the next rows that are due without claiming them.
+func (x *exporter) claimDry(ctx context.Context) (*outBatch, error) {
+	next := x.pos
+	var keys []string
+	if x.only != nil {
+		next.Index = min(x.pos.Index+x.room(), len(x.only))
+		keys = x.only[x.pos.Index:next.Index]
+	} else {
+		err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+			due, err := tx.DueDirty(ctx, x.C.ID, x.pos.After, x.room())
+			for _, d := range due {
+				keys = append(keys, d.LocalKey)
+				next.After = d.LocalKey
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil //nolint:nilnil // nothing is due
+	}
+	b, err := x.preview(ctx, keys)
+	if err == nil {
+		b.next = next
+		b.next.Count += len(keys)
+	}
+	return b, err
+}
+
+// preview reads rows for a dry run.
+func (x *exporter) preview(ctx context.Context, keys []string) (*outBatch, error) {
+	b := &outBatch{items: make([]outItem, len(keys))}
+	for i, k := range keys {
+		b.items[i].key = k
+	}
+	err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error { return x.fill(ctx, tx, b) })
+	return b, err
+}
+
+// fill reads what the database knows of a batch: rows, links, open creates.
+func (x *exporter) fill(ctx context.Context, tx *store.Tx, b *outBatch) error {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return err
+	}
+	b.readAt = now.UnixMilli()
+	keys := make([]string, len(b.items))
+	at := make(map[string]*outItem, len(b.items))
+	for i := range b.items {
+		keys[i] = b.items[i].key
+		at[keys[i]] = &b.items[i]
+	}
+	links, err := x.links(ctx, tx, keys)
+	if err != nil {
+		return err
+	}
+	for i := range links {
+		at[links[i].LocalKey].link = &links[i]
+	}
+	intents, err := tx.Intents(ctx, x.C.ID, keys)
+	if err != nil {
+		return err
+	}
+	for i := range intents {
+		at[intents[i].LocalKey].intent = &intents[i]
+	}
+	rows, err := x.C.Local.Load(ctx, tx, keys)
+	for i := range rows {
+		if it := at[rows[i].Key]; it != nil && !rows[i].Deleted {
+			it.row = &rows[i]
+		}
+	}
+	return err
+}
+
+// links gives the links of local keys, tombstones included, and locks the live
+// ones unless nothing is going to be written.
+func (x *exporter) links(ctx context.Context, tx *store.Tx, keys []string) ([]store.Link, error) {
+	live := tx.LockLinksByLocal
+	if x.dry() {
+		live = tx.LinksByLocal
+	}
+	links, err := live(ctx, x.C.ID, keys)
+	if err != nil {
+		return nil, err
+	}
+	has := make(map[string]bool, len(links))
+	for _, l := range links {
+		has[l.LocalKey] = true
+	}
+	buried, err := tx.LinksApart(ctx, x.C.ID, keys)
+	for _, l := range buried {
+		if !has[l.LocalKey] {
+			has[l.LocalKey] = true
+			links = append(links, l)
+		}
+	}
+	return links, err
+}

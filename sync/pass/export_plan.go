@@ -1,0 +1,382 @@
+package pass
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/judge"
+	"github.com/tandem-sync/tandem/sync/mapping"
+	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// export brings a claimed batch to the remote and books what became of it.
+func (x *exporter) export(ctx context.Context, b *outBatch) error {
+	if err := x.prepare(ctx, b); err != nil {
+		return err
+	}
+	if err := x.readRemote(ctx, b); err != nil {
+		return err
+	}
+	if err := x.lookUp(ctx, b); err != nil {
+		return err
+	}
+	for i := range b.items {
+		if it := &b.items[i]; it.fate == fateOpen {
+			x.decide(it, i)
+		}
+	}
+	if x.dry() {
+		return x.show(ctx, b)
+	}
+	if err := x.announce(ctx, b); err != nil {
+		return err
+	}
+	trouble := x.send(ctx, b)
+	if err := x.settle(ctx, b); err != nil {
+		return err
+	}
+	x.pos = b.next
+	return trouble
+}
+
+// prepare settles what needs no look at the remote and brings the rest into the
+// remote's form.
+func (x *exporter) prepare(ctx context.Context, b *outBatch) error {
+	if err := x.scopes(ctx, b); err != nil {
+		return err
+	}
+	for i := range b.items {
+		it := &b.items[i]
+		switch {
+		case it.fate != fateOpen:
+		case it.row == nil:
+			x.rowMissing(it)
+		default:
+			x.compare(it)
+		}
+	}
+	if err := x.refsOut(ctx, b); err != nil {
+		return err
+	}
+	for i := range b.items {
+		if it := &b.items[i]; it.fate == fateOpen {
+			x.toRemote(it)
+		}
+	}
+	return nil
+}
+
+// rowMissing settles a row that does not exist any more.
+func (x *exporter) rowMissing(it *outItem) {
+	switch {
+	case it.link == nil && it.intent != nil:
+		it.end(fateParked, "create_unknown", fault.New(fault.Permanent, "create_unknown", "export",
+			"row %s was removed while it was not known whether its record had been created", it.key).
+			WithHint("look for the record at the remote and remove it there if it is not wanted"))
+	case it.link == nil || it.link.State != store.Linked:
+		it.end(fateSettled, "gone", nil)
+	case x.C.OnLocalDelete == DeleteRow && x.caps.Delete:
+		it.end(fateCandidate, "local_deleted", nil)
+	case x.C.OnLocalDelete == DeleteUnlink:
+		it.link.State = store.Unlinked
+		it.end(fateSettled, "local_deleted", nil)
+	default:
+		it.link.State = store.LocalDeleted
+		it.end(fateSettled, "local_deleted", nil)
+	}
+}
+
+// compare finds out whether a row has anything to tell.
+func (x *exporter) compare(it *outItem) {
+	n := x.C.Manual.Len()
+	if it.link == nil {
+		if !x.C.CreateRemote || !x.caps.Create {
+			it.end(fateSkipped, "create_off", nil)
+		}
+		return
+	}
+	if it.link.State != store.Linked && !x.revives(it) {
+		return
+	}
+	it.base = baseOf(it.link, n)
+	if it.link.State == store.Linked && !x.in.Run.Spec.Flags.Force && !x.tells(it) {
+		it.end(fateSettled, judge.ReasonUnchanged, nil)
+	}
+}
+
+// toRemote brings a row's values into the remote's form.
+func (x *exporter) toRemote(it *outItem) {
+	m := x.C.Manual
+	it.there = make([]record.Value, m.Len())
+	if err := m.ToRemote(it.out, it.there); err != nil {
+		it.end(fateParked, reasonOf(err), err)
+		return
+	}
+	if it.link != nil {
+		return
+	}
+	if field, missing := m.RequiredMissingRemote(it.there); missing {
+		if it.waits {
+			it.end(fateLater, "ref", fault.New(fault.Retryable, "ref", "export", "%s of row %s refers to a record that is not linked yet", field, it.key))
+			return
+		}
+		it.end(fateSkipped, "required", nil)
+	}
+}
+
+// revives reports whether a row whose pair was taken apart is exported again: a
+// row that was deleted and has come back is.
+func (x *exporter) revives(it *outItem) bool {
+	switch it.link.State {
+	case store.LocalDeleted:
+		return true
+	case store.RemoteDeleted:
+		it.end(fateSkipped, "remote_deleted", nil)
+	case store.Unlinked:
+		it.end(fateSkipped, "unlinked", nil)
+	case store.Linked:
+	}
+	return false
+}
+
+// tells reports whether a field that travels to the remote differs from the
+// local half of the base.
+func (x *exporter) tells(it *outItem) bool {
+	if it.base.local == nil {
+		return true
+	}
+	for f := range it.local {
+		if x.C.Manual.Fields()[f].ToRemote() && it.local[f] != it.base.local[f] {
+			return true
+		}
+	}
+	return false
+}
+
+// baseOf decodes a link's base; nil halves where there is none to go by.
+func baseOf(link *store.Link, n int) halves {
+	if link.Base == "" || link.State != store.Linked {
+		return halves{}
+	}
+	local, remote, err := mapping.DecodeBase(link.Base, n)
+	if err != nil {
+		return halves{} // made under another mapping
+	}
+	return halves{local, remote}
+}
+
+// readRemote fetches the remote records that the judge has to see.
+func (x *exporter) readRemote(ctx context.Context, b *outBatch) error {
+	getter, ok := x.C.Remote.(channels.Getter)
+	if !ok {
+		return nil
+	}
+	at := map[string]*outItem{}
+	var ids []string
+	for i := range b.items {
+		it := &b.items[i]
+		if it.fate == fateOpen && it.link != nil && (x.C.TwoWay || it.base.local == nil) {
+			at[it.link.RemoteID] = it
+			ids = append(ids, it.link.RemoteID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	recs, err := getter.Get(ctx, x.fields, ids)
+	if err != nil {
+		return err
+	}
+	for i := range recs {
+		if it := at[recs[i].ID]; it != nil {
+			x.met(it, &recs[i])
+		}
+	}
+	return nil
+}
+
+// met gives an item the remote record that was just read.
+func (x *exporter) met(it *outItem, r *record.Record) {
+	switch {
+	case r.Deleted && it.link.State == store.LocalDeleted:
+		// It was deleted with its row, and the row has come back: a new record.
+		it.link, it.rec, it.base = nil, nil, halves{}
+		x.compare(it)
+		return
+	case r.Deleted:
+		x.recordGone(it)
+		return
+	case r.Err != nil:
+		it.end(fateParked, reasonOf(r.Err), r.Err)
+		return
+	}
+	if err := x.C.Manual.CanonRemote(r.Values); err != nil {
+		it.end(fateParked, reasonOf(err), err)
+		return
+	}
+	it.rec, it.remote = r, r.Values
+}
+
+// recordGone settles a pair whose remote record does not exist any more although
+// its row was changed: the row stays. Where deletions at the remote delete rows,
+// that is left to a complete direct sync, which is guarded against mistakes.
+func (x *exporter) recordGone(it *outItem) {
+	if x.C.OnRemoteDelete != DeleteRow {
+		it.link.State = store.RemoteDeleted
+	}
+	it.end(fateSkipped, "remote_deleted", nil)
+}
+
+// decide judges an item and makes its order; n is the item's place in the batch.
+func (x *exporter) decide(it *outItem, n int) {
+	if it.link == nil {
+		x.orderCreate(it, n)
+		return
+	}
+	if it.remote == nil {
+		// Not read: the remote is taken to hold what it was last known to hold.
+		it.remote = it.base.remote
+	}
+	want := make([]record.Value, len(it.local))
+	if it.remote != nil {
+		if err := x.want(it, want); err != nil {
+			it.end(fateParked, reasonOf(err), err)
+			return
+		}
+	} else {
+		it.remote = make([]record.Value, len(it.local))
+	}
+	x.C.Rules.Record(x.sheet(it, want), &it.dec)
+	x.take(it, want)
+	switch {
+	case it.order == nil:
+		it.fate = fateSettled
+	case !x.caps.Update:
+		it.end(fateSkipped, "update_off", nil)
+	default:
+		it.order.N, it.order.Op, it.order.ID = n, channels.OrderUpdate, it.link.RemoteID
+		it.order.Version, it.order.Customs = it.link.Version, it.link.Customs
+	}
+}
+
+// want gives what the row would hold if the remote's values were written.
+func (x *exporter) want(it *outItem, dst []record.Value) error {
+	rec := it.rec
+	if rec == nil {
+		rec = &record.Record{ID: it.link.RemoteID, Values: it.remote}
+	}
+	if err := x.C.Manual.ToLocal(rec, dst); err != nil {
+		return err
+	}
+	x.refs.toLocal(x.C.Manual, dst)
+	return nil
+}
+
+// sheet lays an item out for the judge.
+func (x *exporter) sheet(it *outItem, want []record.Value) *judge.Sheet {
+	s := &judge.Sheet{
+		Local: it.local, LocalThere: it.there, Remote: it.remote, RemoteThere: want,
+		BaseLocal: it.base.local, BaseRemote: it.base.remote,
+		LocalAt: it.row.Modified, LocalFieldAt: fieldTimes(x.C.Manual, &it.dirty),
+	}
+	if s.LocalAt.IsZero() {
+		s.LocalAt = it.dirty.At
+	}
+	if it.rec != nil {
+		s.RemoteAt, s.RemoteFieldAt = it.rec.Modified, it.rec.ChangedAt
+	}
+	return s
+}
+
+// fieldTimes is when each field of a row changed, as far as captured changes
+// say; nil is not known.
+func fieldTimes(m *mapping.Manual, d *store.Dirty) []time.Time {
+	if len(d.Times) == 0 {
+		return nil
+	}
+	out := make([]time.Time, m.Len())
+	for f, col := range m.LocalColumns() {
+		out[f] = d.Times[col]
+		if any := d.Times[store.AnyColumn]; any.After(out[f]) {
+			out[f] = any
+		}
+	}
+	return out
+}
+
+// take turns the verdicts into an order, lines and conflicts. Fields that the
+// remote wins stay as they are here: the direct sync writes them.
+func (x *exporter) take(it *outItem, want []record.Value) {
+	for f := range it.dec.Verdicts {
+		v := &it.dec.Verdicts[f]
+		switch {
+		case v.WriteRemote:
+			if it.order == nil {
+				it.order = &channels.Order{Values: make([]record.Value, len(it.local))}
+			}
+			it.order.Values[f] = v.Base.Remote
+			it.fields = append(it.fields, x.change(f, it.remote[f], v.Base.Remote, v))
+			if v.Conflict {
+				it.lost = append(it.lost, x.change(f, it.remote[f], v.Base.Remote, v))
+			}
+		case v.WriteLocal:
+			it.reread = true
+			x.leave(it, f)
+		case v.Winner == judge.WinUnresolved:
+			it.disputed = append(it.disputed, x.conflict(it, f, want[f]))
+		}
+	}
+}
+
+// leave keeps the base of field f as it was.
+func (x *exporter) leave(it *outItem, f int) {
+	it.dec.Local[f], it.dec.Remote[f] = record.Value{}, record.Value{}
+	if it.base.local != nil {
+		it.dec.Local[f], it.dec.Remote[f] = it.base.local[f], it.base.remote[f]
+	}
+}
+
+func (x *exporter) change(f int, old, now record.Value, v *judge.Verdict) store.FieldChange {
+	return store.FieldChange{
+		Field: x.C.Manual.Fields()[f].Remote, Old: jsonOf(old), New: jsonOf(now), Winner: v.Winner.Side(), Reason: v.Reason,
+	}
+}
+
+// conflict is a field that waits for a person.
+func (x *exporter) conflict(it *outItem, f int, want record.Value) store.Conflict {
+	c := store.Conflict{
+		ChannelID: x.C.ChannelID, ConnectorID: x.C.ID, Connector: x.C.Name, LocalKey: it.key, RemoteID: it.remoteID(),
+		Field: x.C.Manual.Fields()[f].Local, Local: jsonOf(it.local[f]), Remote: jsonOf(want), RunID: x.in.Run.ID,
+	}
+	if at := it.dirty.At; !at.IsZero() {
+		c.LocalAt = &at
+	}
+	if it.base.local != nil {
+		c.Base = jsonOf(it.base.local[f])
+	}
+	if it.rec != nil {
+		if at := changedAt(it.rec, f); !at.IsZero() {
+			c.RemoteAt = &at
+		}
+	}
+	return c
+}
+
+// orderCreate orders a new record.
+func (x *exporter) orderCreate(it *outItem, n int) {
+	it.order = &channels.Order{N: n, Op: channels.OrderCreate, Values: it.there}
+	paths, vals := x.C.Manual.SetRemote()
+	for i := range paths {
+		it.order.Set = append(it.order.Set, channels.PathValue{Path: paths[i], Value: vals[i]})
+	}
+	for f := range it.there {
+		if it.there[f].Has() {
+			it.fields = append(it.fields, store.FieldChange{
+				Field: x.C.Manual.Fields()[f].Remote, New: jsonOf(it.there[f]), Winner: "local", Reason: "created",
+			})
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-sync/tandem/internal/yield"
+	"github.com/tandem-sync/tandem/store"
+)
+
+// How local changes are taken up. The first change of a row goes out at once,
+// further ones within two seconds are put together, and none waits longer than
+// half a minute for the row to be quiet.
+const (
+	// changesPoll is how often the log is looked at. No NOTIFY tells of a change:
+	// that would serialise the commits of the application.
+	changesPoll     = 50 * time.Millisecond
+	changesBatch    = 2000
+	changesDebounce = 2 * time.Second
+	changesMost     = 30 * time.Second
+)
+
+// changes brings captured local changes to the connectors that have to know of
+// them, and asks for the runs that carry them out.
+func (f *Fleet) changes(ctx context.Context) error {
+	for {
+		n, err := f.changesOnce(ctx)
+		wait := changesPoll
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			f.cfg.Logger.Warn("local changes could not be taken up; trying again", zap.Error(err))
+			wait = relayRest
+		case n == changesBatch:
+			continue
+		}
+		if f.cfg.Clock.Sleep(ctx, wait) != nil {
+			return nil
+		}
+	}
+}
+
+// changesOnce takes up one batch and says how many changes it had.
+func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
+	any := false
+	err = f.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		any, err = tx.HasChanges(ctx)
+		return err
+	})
+	if err != nil || !any {
+		return 0, err
+	}
+	if err := yield.Point(ctx, "changes.before_relay"); err != nil {
+		return 0, err
+	}
+	asked := false
+	err = f.cfg.DB.Write(ctx, "changes", func(ctx context.Context, tx *store.Tx) error {
+		asked = false
+		out, err := tx.Outward(ctx)
+		if err != nil {
+			return err
+		}
+		done, err := tx.RelayChanges(ctx, changesBatch, func(entity string) []int64 {
+			ids := make([]int64, 0, len(out[entity]))
+			for _, c := range out[entity] {
+				ids = append(ids, c.ID)
+			}
+			return ids
+		}, changesDebounce, changesMost)
+		if err != nil {
+			return err
+		}
+		n = done.Taken
+		for connector, echoes := range done.Suppressed {
+			if err := tx.AddEcho(ctx, connector, echoes, 0); err != nil {
+				return err
+			}
+		}
+		asked, err = askFor(ctx, tx, out, done)
+		return err
+	})
+	if errors.Is(err, store.ErrCommitUnknown) {
+		err = nil // either way nothing is lost: the log or the dirty set has it
+	}
+	if err == nil && asked {
+		f.Kick()
+	}
+	return n, err
+}
+
+// askFor plans the runs for what was taken up.
+func askFor(ctx context.Context, tx *store.Tx, out map[string][]store.Connector, done store.Relayed) (asked bool, err error) {
+	touched := map[int64]bool{}
+	for _, id := range done.Touched {
+		touched[id] = true
+	}
+	for _, list := range out {
+		for _, c := range list {
+			if touched[c.ID] {
+				asked = true
+				if err := planExport(ctx, tx, c.ChannelID, []string{c.Name}, store.ModeIncremental); err != nil {
+					return asked, err
+				}
+			}
+		}
+	}
+	for _, entity := range done.Reconcile {
+		for _, c := range out[entity] {
+			asked = true
+			if err := planExport(ctx, tx, c.ChannelID, []string{c.Name}, store.ModeFull); err != nil {
+				return asked, err
+			}
+		}
+	}
+	return asked, nil
+}
+
+// planExport asks for a reverse sync because of local changes.
+func planExport(ctx context.Context, tx *store.Tx, channelID int64, connectors []string, mode store.Mode) error {
+	_, _, _, err := tx.AddRequest(ctx, store.Request{
+		ChannelID: channelID, Trigger: store.TriggerChange,
+		Spec: store.Spec{Kind: store.KindReverseSync, Mode: mode, Connectors: connectors},
+	}, true)
+	if err != nil {
+		return fmt.Errorf("plan an export: %w", err)
+	}
+	return nil
+}
+
+// planDue asks for the export of rows that were put off and are due now, where
+// no run is there that will see to them.
+func planDue(ctx context.Context, tx *store.Tx) (n int, err error) {
+	due, err := tx.DueConnectors(ctx)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	out, err := tx.Outward(ctx)
+	if err != nil {
+		return 0, err
+	}
+	names := map[int64]string{}
+	for _, list := range out {
+		for _, c := range list {
+			names[c.ID] = c.Name
+		}
+	}
+	for _, d := range due {
+		busy, err := tx.HasRun(ctx, d.ChannelID, store.KindReverseSync, true)
+		if err != nil {
+			return n, err
+		}
+		if name := names[d.ConnectorID]; name != "" && !busy {
+			n++
+			if err := planExport(ctx, tx, d.ChannelID, []string{name}, store.ModeIncremental); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
