@@ -75,7 +75,7 @@ func (w Writing) nullAndAbsent(t *testing.T, p *play) {
 	if got := p.read(t)[id]; !reflect.DeepEqual(got, w.reads(w.Sample(1))) {
 		t.Errorf("an update of nothing: %v", got)
 	}
-	p.all(t, channels.Written, p.update(1, id, record.NullValue))
+	p.sameAsRead(t, p.all(t, channels.Written, p.update(1, id, record.NullValue))[1])
 	want := w.reads(w.Sample(1))
 	got := p.read(t)[id]
 	if len(got) != len(want) || !got[w.Update].Empty() {
