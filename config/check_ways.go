@@ -63,67 +63,89 @@ func (c *checker) remoteMatch(at string, k *Connector) {
 
 // refs checks the references between the connectors of a channel.
 func (c *checker) refs(at string, ch *Channel) {
-	byName := map[string]int{}
+	w := refWalk{c: c, at: at, ch: ch, byName: map[string]int{}, state: make([]int, len(ch.Connectors))}
 	for i := range ch.Connectors {
-		byName[ch.Connectors[i].Name] = i
+		w.byName[ch.Connectors[i].Name] = i
+		w.known = append(w.known, ch.Connectors[i].Name)
 	}
+	w.known = w.known[:min(len(w.known), maxKnown)]
 	for i := range ch.Connectors {
 		for n, f := range ch.Connectors[i].Mapping {
 			if f.Ref != "" {
-				c.ref(fmt.Sprintf("%s.connectors[%d].mapping[%d].ref", at, i, n), f.Ref, ch, byName)
+				w.target(w.field(i, n), f.Ref)
 			}
 		}
 	}
-	seen := make([]bool, len(ch.Connectors))
 	for i := range ch.Connectors {
-		c.refCycle(at, ch, byName, seen, []int{i})
+		w.follow(i)
 	}
 }
 
-func (c *checker) ref(at, name string, ch *Channel, byName map[string]int) {
-	i, ok := byName[name]
+// maxKnown is how many names a message offers at most.
+const maxKnown = 20
+
+// refWalk goes through the references of a channel.
+type refWalk struct {
+	c      *checker
+	at     string
+	ch     *Channel
+	byName map[string]int
+	known  []string
+	path   []int // connectors on the way from the first one
+	state  []int // by connector: 0 new, n the n-th of path, done
+}
+
+const done = -1
+
+func (w *refWalk) field(connector, field int) string {
+	return fmt.Sprintf("%s.connectors[%d].mapping[%d].ref", w.at, connector, field)
+}
+
+// target checks what one reference names.
+func (w *refWalk) target(at, name string) {
+	i, ok := w.byName[name]
 	if !ok {
-		known := make([]string, 0, len(ch.Connectors))
-		for _, k := range ch.Connectors {
-			known = append(known, k.Name)
-		}
-		fix := "name a connector of this channel: " + strings.Join(known, ", ")
-		if near := settings.Nearest(name, known); near != "" {
+		fix := "name a connector of this channel: " + strings.Join(w.known, ", ")
+		if near := settings.Nearest(name, w.known); near != "" {
 			fix = "did you mean " + near + "?"
 		}
-		c.fault(at, fmt.Sprintf("the channel has no connector %q", name), fix)
+		w.c.fault(at, fmt.Sprintf("the channel has no connector %q", name), fix)
 		return
 	}
-	for _, e := range c.file.Entities {
-		if e.Name == ch.Connectors[i].Entity && len(e.Key) > 1 {
-			c.fault(at, fmt.Sprintf("entity %s has a key of %d columns, which one column cannot hold", e.Name, len(e.Key)), "refer to an entity whose key is one column")
+	for _, e := range w.c.file.Entities {
+		if e.Name == w.ch.Connectors[i].Entity && len(e.Key) > 1 {
+			w.c.fault(at, fmt.Sprintf("entity %s has a key of %d columns, which one column cannot hold", e.Name, len(e.Key)), "refer to an entity whose key is one column")
 		}
 	}
 }
 
-// refCycle follows the references of the last connector of path and refuses the
-// one that closes a circle: in a circle no connector can go first. A connector
-// may refer to itself, as a tree does. seen are connectors that are dealt with.
-func (c *checker) refCycle(at string, ch *Channel, byName map[string]int, seen []bool, path []int) {
-	i := path[len(path)-1]
-	if seen[i] {
+// follow goes along the references of connector i and refuses each that closes a
+// circle: in a circle no connector can go first. A connector may refer to itself,
+// as a tree does.
+func (w *refWalk) follow(i int) {
+	if w.state[i] != 0 {
 		return
 	}
-	for n, f := range ch.Connectors[i].Mapping {
-		to, ok := byName[f.Ref]
-		if f.Ref == "" || !ok || to == i {
-			continue
-		}
-		if from := slices.Index(path, to); from >= 0 {
-			var names []string
-			for _, p := range append(path[from:len(path):len(path)], to) {
-				names = append(names, ch.Connectors[p].Name)
+	w.path = append(w.path, i)
+	w.state[i] = len(w.path)
+	for n, f := range w.ch.Connectors[i].Mapping {
+		to, ok := w.byName[f.Ref]
+		switch {
+		case f.Ref == "" || !ok || to == i:
+		case w.state[to] > 0:
+			names := make([]string, 0, maxKnown+1)
+			for _, p := range append(slices.Clone(w.path[w.state[to]-1:]), to) {
+				names = append(names, w.ch.Connectors[p].Name)
 			}
-			c.fault(fmt.Sprintf("%s.connectors[%d].mapping[%d].ref", at, i, n), "the references go in a circle: "+strings.Join(names, " → "),
+			if len(names) > maxKnown {
+				names = append(append(names[:maxKnown/2:maxKnown/2], "…"), names[len(names)-maxKnown/2:]...)
+			}
+			w.c.fault(w.field(i, n), "the references go in a circle: "+strings.Join(names, " → "),
 				"leave one of the refs out and map that remote id as it is")
-			continue
+		default:
+			w.follow(to)
 		}
-		c.refCycle(at, ch, byName, seen, append(path[:len(path):len(path)], to))
 	}
-	seen[i] = true
+	w.path = w.path[:len(w.path)-1]
+	w.state[i] = done
 }

@@ -174,3 +174,27 @@ func TestStartersGoBothWays(t *testing.T) {
 		}
 	}
 }
+
+// TestManyReferences: what a long file says of its references stays short.
+func TestManyReferences(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	var b strings.Builder
+	b.WriteString("entities: {c: {table: c, key: id}}\nchannels:\n  - name: one\n    type: rest\n    transport: {base_url: https://x}\n    connectors:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "      - {name: k%d, entity: c, remote: {}, mapping: [{local: a, remote: a, ref: k%d}, {local: b, remote: b, ref: zz}]}\n", i, (i+1)%n)
+	}
+	ps := parse(t, b.String(), nil).Check(registry(t))
+	circles := 0
+	for _, p := range ps {
+		if strings.Contains(p.Message, "circle") {
+			circles++
+		}
+		if len(p.String()) > 1000 {
+			t.Fatalf("a problem of %d bytes: %.200s", len(p.String()), p)
+		}
+	}
+	if circles != 1 || len(ps) != n+1 {
+		t.Errorf("%d problems, %d circles", len(ps), circles)
+	}
+}

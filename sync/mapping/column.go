@@ -3,6 +3,8 @@ package mapping
 import (
 	"slices"
 	"strings"
+
+	"github.com/tandem-sync/tandem/sync/record"
 )
 
 // Column is what the entity's table says about one column. The zero value is a
@@ -16,6 +18,13 @@ type Column struct {
 	Key        bool   // part of the entity's key
 	MaxLen     int    // longest text in characters; 0 is no limit
 	Native     string // the database's own type name, for messages; may be empty
+}
+
+// Canon gives the canonical local value of a column that no field maps, for its
+// raw value as the database's text or Null: what a scope is asked with.
+func (c Column) Canon(raw record.Value) record.Value {
+	kind, _ := settle(TypeAuto, c.Type)
+	return convertRaw(kind, raw)
 }
 
 // array reports a PostgreSQL array type, whose literals are not JSON.

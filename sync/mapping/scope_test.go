@@ -62,6 +62,22 @@ func TestScope(t *testing.T) {
 	}
 }
 
+// A column that no field maps is asked for in its own type.
+func TestScopeOfUnmappedColumns(t *testing.T) {
+	t.Parallel()
+	s, err := CompileScope(`score > 9 and open and since < "2026" and (note ?? "") == ""`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := map[string]record.Value{
+		"score": Column{Type: TypeInteger}.Canon(record.T("10")), "open": Column{Type: TypeBoolean}.Canon(record.T("t")),
+		"since": Column{Type: TypeDate}.Canon(record.T("2025-01-31")), "note": Column{}.Canon(record.NullValue),
+	}
+	if in, err := s.Holds(rec); !in || err != nil {
+		t.Errorf("%v, %v of %v", in, err, rec)
+	}
+}
+
 func TestScopeErrors(t *testing.T) {
 	t.Parallel()
 	for src, want := range map[string]string{
