@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,8 +50,7 @@ first link. Other members are ignored.
 Modes hard, best and fuzzy look at times only, as Mautic's judge does. newest,
 local, remote, manual and evidence-hard|best|fuzzy are what conflict: takes in the
 configuration; with them winner is none when there is nothing to write.`,
-		Example: `  echo '{"left":{"value":"Rome","certain_change":"2026-01-02T10:00:00Z"},
-    "right":{"value":"Oslo","certain_change":"2026-01-02T11:00:00Z"},"base":"Bern"}' | tr -d '\n' | tandem judge
+		Example: `  echo '{"left":{"value":"Rome"},"right":{"value":"Bern"},"base":"Bern"}' | tandem judge
   tandem judge --mode fuzzy < cases.jsonl`,
 	}
 	cmd.Flags().StringVar(&mode, "mode", string(judge.Newest), "mode of the cases that name none: "+strings.Join(judgeModes, ", "))
@@ -86,36 +86,32 @@ type judgement struct {
 }
 
 // judge answers the cases of in line by line, up to the first one that is bad.
+// Each answer goes out at once: the asker may be waiting for it.
 func (a *app) judge(ctx context.Context, in io.Reader, mode string) error {
 	values, err := newCaseValues()
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(a.stdout)
 	sc := bufio.NewScanner(in)
 	sc.Buffer(nil, maxCase)
 	line := 0
-	for err == nil && ctx.Err() == nil && sc.Scan() {
+	for ctx.Err() == nil && sc.Scan() {
 		line++
-		if len(strings.TrimSpace(sc.Text())) == 0 {
+		if len(bytes.TrimSpace(sc.Bytes())) == 0 {
 			continue
 		}
-		var got judgement
-		if got, err = values.decide(sc.Bytes(), mode); err == nil {
-			err = json.MarshalWrite(out, got)
-		} else {
-			err = badCase(line, err)
+		got, err := values.decide(sc.Bytes(), mode)
+		if err != nil {
+			return badCase(line, err)
 		}
-		if err == nil {
-			err = out.WriteByte('\n')
+		if err := a.printJSON(got); err != nil {
+			return err
 		}
 	}
-	if errors.Is(sc.Err(), bufio.ErrTooLong) && err == nil {
-		err = badCase(line+1, fmt.Errorf("is longer than %d MiB", maxCase>>20))
-	} else if err == nil {
-		err = errors.Join(sc.Err(), ctx.Err())
+	if errors.Is(sc.Err(), bufio.ErrTooLong) {
+		return badCase(line+1, fmt.Errorf("is longer than %d MiB", maxCase>>20))
 	}
-	return errors.Join(out.Flush(), err)
+	return errors.Join(sc.Err(), ctx.Err())
 }
 
 func badCase(line int, err error) error {

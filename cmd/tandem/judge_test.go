@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tandem-sync/tandem/fault"
 )
 
 // TestConflictExamples: the examples of docs/conflicts.md say what the command
@@ -51,5 +53,21 @@ func TestConflictExamples(t *testing.T) {
 		if len(in) == 0 || !slices.Equal(got, want) {
 			t.Errorf("%s gives %q", block[0], got)
 		}
+	}
+}
+
+// TestJudgeRefusesEndlessLines: a line that is too long is told with its number,
+// and not kept.
+func TestJudgeRefusesEndlessLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := newApp(&out, &out, func(string) (string, bool) { return "", false })
+	in := "{\"left\":{},\"right\":{}}\n" + strings.Repeat(" ", maxCase+1)
+	err := a.judge(t.Context(), strings.NewReader(in), "newest")
+	if fault.WhereOf(err) != "line 2" || exitCode(err) != exitUsage {
+		t.Errorf("%v at %q, want line 2 refused", err, fault.WhereOf(err))
+	}
+	if got, want := out.String(), "{\"winner\":\"none\",\"reason\":\"absent\"}\n"; got != want {
+		t.Errorf("answered %q, want %q", got, want)
 	}
 }
