@@ -318,7 +318,7 @@ func TestHubSpotStarterParses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"full", "aliases", "environment", "wrong_shapes", "unknown_keys", "alias_cycle"} {
+	for _, name := range []string{"full", "aliases", "environment", "wrong_shapes", "unknown_keys", "alias_cycle", "two_way", "two_way_mistakes"} {
 		data, err := os.ReadFile("testdata/" + name + ".yaml")
 		if err != nil {
 			f.Fatal(err)
