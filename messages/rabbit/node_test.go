@@ -115,12 +115,23 @@ func (n *node) ctl(args ...string) string {
 	return string(out)
 }
 
+// user makes a user with these rights to configure, write and read.
+func (n *node) user(name, configure, write, read string) {
+	n.t.Helper()
+	quoted := func(s string) string { return `<<"` + strings.ReplaceAll(s, `\`, `\\`) + `">>` }
+	n.ctl("eval", "rabbit_auth_backend_internal:add_user("+strings.Join([]string{quoted(name), quoted("pass-of-" + name), quoted("test")}, ",")+
+		"), rabbit_auth_backend_internal:set_permissions("+
+		strings.Join([]string{quoted(name), quoted("/"), quoted(configure), quoted(write), quoted(read), quoted("test")}, ",")+").")
+}
+
 // TestOwnNode does what would disturb others on a shared broker.
 func TestOwnNode(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
 	t.Run("definitions", n.definitions)
 	t.Run("full queue", n.fullQueue)
+	t.Run("full dead queue", n.fullDeadQueue)
+	t.Run("rights", n.rights)
 	t.Run("memory alarm", n.memoryAlarm)
 }
 
@@ -169,6 +180,66 @@ func (n *node) fullQueue(t *testing.T) {
 	until(t, "the queue to take messages", func() bool {
 		return b.Publish(t.Context(), messages.Message{Key: messages.KeyReverse, Body: []byte("x")}) == nil
 	})
+}
+
+// fullDeadQueue: the dead queue takes nothing more. A copy is refused, so that
+// its message is given back and kept; it is taken once there is room.
+func (n *node) fullDeadQueue(t *testing.T) {
+	n.ctl("set_policy", "short-dead", "^tandem\\.dead$", `{"max-length":1,"overflow":"reject-publish"}`, "--apply-to", "queues")
+	b := opened(t, rabbit.Config{URL: n.url})
+	var err error
+	for i := 0; err == nil && i < 50; i++ {
+		err = b.PublishDead(t.Context(), []byte("copy"), "malformed")
+	}
+	if fault.CodeOf(err) != rabbit.CodeRefused || fault.Of(err) != fault.Retryable {
+		t.Errorf("a full dead queue gave %v", err)
+	}
+	letters(t, n.url, messages.QueueDead) // empties it
+	until(t, "the dead queue to take copies", func() bool { return b.PublishDead(t.Context(), []byte("copy"), "malformed") == nil })
+}
+
+// rights: a user who may only read is told what is missing by everything that
+// connects, and by what looks the broker over; one with exactly the rights that
+// are documented can do all.
+func (n *node) rights(t *testing.T) {
+	const own = `^tandem(\..*)?$`
+	n.user("reader", "^$", "^$", ".*")
+	n.user("tandem", own, `^(tandem(\..*)?|amq\.default)$`, own)
+	as := func(user string) string { return strings.Replace(n.url, "guest:guest", user+":pass-of-"+user, 1) }
+
+	b := opened(t, rabbit.Config{URL: as("reader")})
+	h, _ := collect(messages.QueueSync)
+	for name, err := range map[string]error{
+		"Ready": b.Ready(t.Context()), "Publish": b.Publish(t.Context(), job("x")), "Run": b.Run(t.Context(), h),
+	} {
+		if fault.Of(err) != fault.Permanent || fault.CodeOf(err) != fault.CodeConfig || !strings.Contains(err.Error(), "may not declare") ||
+			!strings.Contains(fault.HintOf(err), own) {
+			t.Errorf("%s by a user who may only read: %v (%s)", name, err, fault.HintOf(err))
+		}
+	}
+	r, err := rabbit.Examine(t.Context(), rabbit.Config{URL: as("reader")})
+	check(t, err)
+	for _, f := range append(r.Queues, r.Exchanges...) {
+		if !f.Exists || fault.CodeOf(f.Err) != fault.CodeConfig || fault.HintOf(f.Err) == "" {
+			t.Errorf("%s: exists %v, %v", f.Name, f.Exists, f.Err)
+		}
+	}
+
+	b = opened(t, rabbit.Config{URL: as("tandem")})
+	check(t, b.Ready(t.Context()))
+	h, got := collect(messages.QueueSync)
+	stop := start(t, b, h)
+	check(t, b.Publish(t.Context(), job("by the book")))
+	within(t, got, "a message by the user with the documented rights")
+	check(t, b.PublishDead(t.Context(), []byte("copy"), "malformed"))
+	stop()
+	r, err = rabbit.Examine(t.Context(), rabbit.Config{URL: as("tandem")})
+	check(t, err)
+	for _, f := range append(r.Queues, r.Exchanges...) {
+		if !f.Exists || f.Err != nil {
+			t.Errorf("%s: exists %v, %v", f.Name, f.Exists, f.Err)
+		}
+	}
 }
 
 // memoryAlarm: publishing returns at its deadline, says why, writes nothing

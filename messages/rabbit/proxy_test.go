@@ -1,6 +1,7 @@
 package rabbit_test
 
 import (
+	"maps"
 	"net"
 	"net/url"
 	"sync"
@@ -15,6 +16,7 @@ type proxy struct {
 
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
+	silent  map[net.Conn]struct{} // what they send is swallowed
 	refuse  bool
 	flowing chan struct{} // closed while bytes pass
 	accepts int
@@ -74,7 +76,11 @@ func (p *proxy) pump(to, from net.Conn) {
 		if n > 0 {
 			p.mu.Lock()
 			flowing := p.flowing
+			_, swallowed := p.silent[from]
 			p.mu.Unlock()
+			if swallowed {
+				continue
+			}
 			<-flowing
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
@@ -84,6 +90,14 @@ func (p *proxy) pump(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+// swallow lets nothing pass any more on the connections there are, and closes
+// none of them, as a firewall does that has forgotten them. New ones work.
+func (p *proxy) swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = maps.Clone(p.conns)
 }
 
 // cut closes every connection.
