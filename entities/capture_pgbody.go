@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tandem-sync/tandem/store"
 )
 
 // pgCapture words the trigger function of an entity on PostgreSQL.
@@ -28,12 +30,9 @@ const (
 	newRows = "tandem_new"
 )
 
-// Where a transaction of Tandem's own says which connector it writes for; see
-// store.Tx.SetOrigin.
-const (
-	originSetting = "tandem.origin"
-	undoSetting   = "tandem.undo"
-)
+// undoSetting is where a transaction that takes a run back names the run, beside
+// store.OriginSetting.
+const undoSetting = "tandem.undo"
 
 const (
 	pathSetting  = "pg_catalog, pg_temp"
@@ -222,6 +221,6 @@ BEGIN
 		%[3]s;
 	END IF;
 	RETURN NULL;
-END`, originSetting, undoSetting, p.whole(), p.t.keySQL("x"), p.t.keySQL("o"), p.t.keySQL("n"), p.changed(), p.pair(), failures,
+END`, store.OriginSetting, undoSetting, p.whole(), p.t.keySQL("x"), p.t.keySQL("o"), p.t.keySQL("n"), p.changed(), p.pair(), failures,
 		newRows, oldRows, p.rows(newRows, "u"), p.rows(oldRows, "d"), p.update())
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/tandem-sync/tandem/store"
 )
 
-// changeLog is the table that the triggers write to.
-const changeLog = "tandem_change_log"
-
 // pgFunction is the entity's function as the catalog has it.
 type pgFunction struct {
 	OID     uint32         `db:"oid"`
@@ -93,7 +90,7 @@ func (t *Table) capturePostgres(ctx context.Context, tx *store.Tx, entity string
 	if err != nil {
 		return s, err
 	}
-	p := &pgCapture{t: t, entity: entity, cols: watched, log: quote(schema) + "." + quote(changeLog)}
+	p := &pgCapture{t: t, entity: entity, cols: watched, log: quote(schema) + "." + quote(store.ChangeLogTable)}
 	l := pgLook{state: &s, p: p, trigger: captureName(entity), function: quote(schema) + "." + quote(captureName(entity))}
 	if t.oid == 0 { // declared only
 		l.declared()
@@ -136,7 +133,7 @@ func (l *pgLook) readTriggers(ctx context.Context, tx *store.Tx) error {
 // logSchema finds the schema of the change log, or where it will be made.
 func logSchema(ctx context.Context, tx *store.Tx) (schema string, there bool, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT COALESCE(nspname, current_schema(), 'public'), nspname IS NOT NULL
-		FROM (SELECT 1) one LEFT JOIN pg_class c ON c.oid = to_regclass($1) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace`, changeLog).Scan(&schema, &there)
+		FROM (SELECT 1) one LEFT JOIN pg_class c ON c.oid = to_regclass($1) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace`, store.ChangeLogTable).Scan(&schema, &there)
 	return schema, there, err
 }
 

@@ -13,7 +13,7 @@ import (
 var sqliteEvents = [...]struct{ suffix, event string }{{"_i", "INSERT"}, {"_u", "UPDATE"}, {"_d", "DELETE"}}
 
 // origin of a change on SQLite: the row that store.Tx.SetOrigin writes.
-const originSQLite = "(SELECT connector FROM tandem_origin), (SELECT undo FROM tandem_origin)"
+const originSQLite = "(SELECT connector FROM " + store.OriginTable + "), (SELECT undo FROM " + store.OriginTable + ")"
 
 // triggerSQLite words a trigger. An update without any watched column in it is
 // still looked at, because a rowid has several names.
@@ -22,7 +22,7 @@ func (t *Table) triggerSQLite(entity, suffix, event string, watched []*column) s
 	log := func(row, op, fields, also string) string {
 		where := "(" + t.keySQL(row) + ") IS NOT NULL" + also
 		return fmt.Sprintf("INSERT INTO %s (entity, local_key, op, fields, origin, undo) SELECT %s, %s, %s, %s, %s WHERE %s; ",
-			changeLog, literal(entity), t.keySQL(row), literal(op), fields, originSQLite, where)
+			store.ChangeLogTable, literal(entity), t.keySQL(row), literal(op), fields, originSQLite, where)
 	}
 	switch event {
 	case "INSERT":
@@ -84,7 +84,7 @@ func (t *Table) captureSQLite(ctx context.Context, tx *store.Tx, entity string, 
 		s.SQL = append(s.SQL, want)
 	}
 	if missed {
-		s.SQL = append(s.SQL, fmt.Sprintf("INSERT INTO %s (entity, local_key, op, origin, undo) VALUES (%s, '', 'r', 0, 0)", changeLog, literal(entity)))
+		s.SQL = append(s.SQL, fmt.Sprintf("INSERT INTO %s (entity, local_key, op, origin, undo) VALUES (%s, '', 'r', 0, 0)", store.ChangeLogTable, literal(entity)))
 	}
 	return s, nil
 }

@@ -72,6 +72,7 @@ func (b *Binding) changedSince(ctx context.Context, tx *store.Tx, after time.Tim
 	if null := b.t.keyIsNull("t"); null != "" {
 		conds = append(conds, "NOT ("+null+")")
 	}
+	conds = append(conds, b.noBlobs()...)
 	if !after.IsZero() {
 		cond, err := b.beyondMoment(m, after, afterKey, &args)
 		if err != nil {

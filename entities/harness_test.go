@@ -26,6 +26,7 @@ type harness struct {
 	db   *store.DB
 	sess *store.Session
 	pg   bool
+	url  string
 }
 
 func open(tb testing.TB, d store.Dialect) *harness {
@@ -47,7 +48,7 @@ func open(tb testing.TB, d store.Dialect) *harness {
 	if err := db.Migrate(ctx); err != nil {
 		tb.Fatal(err)
 	}
-	h := &harness{TB: tb, db: db, pg: d == store.Postgres}
+	h := &harness{TB: tb, db: db, pg: d == store.Postgres, url: url}
 	h.sess = h.session()
 	return h
 }

@@ -75,7 +75,7 @@ func (t *Table) readPostgres(ctx context.Context, tx *store.Tx) error {
 	if err := t.uniquesPostgres(ctx, tx); err != nil {
 		return err
 	}
-	insert, _, err := t.userTriggers(ctx, tx)
+	insert, _, _, err := t.userTriggers(ctx, tx)
 	t.triggers = insert.before
 	return err
 }
@@ -146,8 +146,8 @@ type firing struct {
 }
 
 // userTriggers reads the enabled triggers of the table and its partitions that
-// are not ours.
-func (t *Table) userTriggers(ctx context.Context, tx *store.Tx) (insert, update firing, err error) {
+// are not ours, and whether ours capture its changes.
+func (t *Table) userTriggers(ctx context.Context, tx *store.Tx) (insert, update firing, captured bool, err error) {
 	const q = `SELECT tgname, tgtype FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'
 		AND (tgrelid = $1::oid OR tgrelid IN (SELECT relid FROM pg_partition_tree($1::oid::regclass)))`
 	var rows []struct {
@@ -155,10 +155,11 @@ func (t *Table) userTriggers(ctx context.Context, tx *store.Tx) (insert, update 
 		Type int    `db:"tgtype"`
 	}
 	if err := tx.SelectContext(ctx, &rows, q, t.oid); err != nil {
-		return insert, update, err
+		return insert, update, false, err
 	}
 	for _, r := range rows {
 		if isOurs(r.Name) {
+			captured = captured || strings.HasPrefix(r.Name, capturePrefix)
 			continue
 		}
 		const row, before, onInsert, onUpdate = 1, 2, 4, 16
@@ -170,7 +171,7 @@ func (t *Table) userTriggers(ctx context.Context, tx *store.Tx) (insert, update 
 			update.any, update.before = true, update.before || first
 		}
 	}
-	return insert, update, nil
+	return insert, update, captured, nil
 }
 
 // fallback is the expression for a new row that leaves the column out.

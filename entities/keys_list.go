@@ -9,7 +9,8 @@ import (
 
 // Keys lists the table's keys in the order of the key columns, at most limit of
 // them, after the given key; "" begins. Rows marked as deleted are among them,
-// rows whose key has a NULL are not. limit must be above 1.
+// rows whose key has a NULL are not, nor are, on SQLite, those with a blob in a
+// key column of another type. limit must be above 1.
 func (b *Binding) Keys(ctx context.Context, tx *store.Tx, after string, limit int) ([]string, error) {
 	return b.listKeys(ctx, tx, after, limit, nil, "")
 }
@@ -39,6 +40,7 @@ func (b *Binding) listKeys(ctx context.Context, tx *store.Tx, after string, limi
 	if null := b.t.keyIsNull("t"); null != "" {
 		conds = append(conds, "NOT ("+null+")")
 	}
+	conds = append(conds, b.noBlobs()...)
 	order, beyond := b.keyOrder()
 	if after != "" {
 		kp, err := DecodeKey(after, len(b.keys))
@@ -87,6 +89,18 @@ func (b *Binding) keyOrder() (order, beyond string) {
 	}
 	order = strings.Join(cols, ", ")
 	return order, "(" + order + ") > (" + strings.Join(params, ", ") + ")"
+}
+
+// noBlobs leaves out keys whose text names no row on SQLite: a blob in a column
+// for texts or numbers.
+func (b *Binding) noBlobs() []string {
+	var out []string
+	for _, k := range b.keys {
+		if c := &b.t.cols[k]; b.t.dialect == store.SQLite && c.base != "blob" && c.base != rowidBase {
+			out = append(out, "typeof(t."+quote(c.Name)+") <> 'blob'")
+		}
+	}
+	return out
 }
 
 // eachKey runs a query whose columns are the key parts and more others.

@@ -25,10 +25,16 @@ func (a *apply) startPostgres(ctx context.Context) error {
 	if err := a.exec(ctx, q); err != nil {
 		return err
 	}
-	if inserts || updates {
+	if inserts || updates || a.bounds[classDelete+1] > 0 {
 		var err error
-		if a.onIns, a.onUpd, err = a.b.t.userTriggers(ctx, a.tx); err != nil {
+		var captured bool
+		if a.onIns, a.onUpd, captured, err = a.b.t.userTriggers(ctx, a.tx); err != nil {
 			return err
+		}
+		if captured {
+			if err := a.sayOrigin(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if inserts {

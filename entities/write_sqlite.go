@@ -22,6 +22,11 @@ func (a *apply) startSQLite(ctx context.Context) error {
 		return err
 	}
 	a.onIns.any, a.onUpd.any = triggers, triggers
+	if !triggers {
+		if err := a.setOrigin(ctx); err != nil {
+			return err
+		}
+	}
 	a.cache = map[string]*sql.Stmt{}
 	if a.bounds[classes] > a.bounds[classInsertNew] {
 		return a.drawKeysSQLite(ctx)

@@ -71,6 +71,7 @@ type apply struct {
 	setting []bool           // field -> some update sets it
 	onIns   firing
 	onUpd   firing
+	origin  bool // SQLite: the origin is set
 	slow    bool // inserts say which rows came in
 	rowwise bool // inserts go one by one
 	odd     bool // a text holds the stage's own marks
@@ -142,6 +143,9 @@ func (a *apply) all(ctx context.Context) error {
 		return err
 	}
 	if err := a.nameCollisions(ctx); err != nil {
+		return err
+	}
+	if err := a.clearOrigin(ctx); err != nil {
 		return err
 	}
 	for p, i := range a.order {
