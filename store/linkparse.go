@@ -36,3 +36,19 @@ func parseHeads(text string, ids []string) ([]LinkHead, error) {
 	}
 	return out, nil
 }
+
+// parseNumbers reads numbers separated by spaces.
+func parseNumbers(text string) ([]uint64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	out := make([]uint64, 0, strings.Count(text, " ")+1)
+	for word := range strings.SplitSeq(text, " ") {
+		n, err := strconv.ParseUint(word, 10, 64)
+		if err != nil {
+			return nil, errHeads
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}

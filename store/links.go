@@ -197,13 +197,23 @@ func (tx *Tx) ScanLinks(ctx context.Context, connectorID int64, after string, li
 // LiveLinks gives the numbers of the live ones among the next limit links of a
 // connector in order of remote id (by bytes), after one of them ("" from the
 // first), and the last remote id of the page; "" when there is no further link.
+// The database writes the numbers into one text: a row each would cost several
+// times as much.
 func (tx *Tx) LiveLinks(ctx context.Context, connectorID int64, after string, limit int) (numbers []uint64, last string, err error) {
-	heads, err := tx.ScanLinks(ctx, connectorID, after, limit)
-	for _, h := range heads {
-		last = h.RemoteID
-		if h.State == Linked {
-			numbers = append(numbers, uint64(h.ID))
-		}
+	join := "group_concat(CASE WHEN state = 0 THEN id END, ' ')"
+	if tx.db.dialect == Postgres {
+		join = "string_agg(CASE WHEN state = 0 THEN id END::text, ' ')"
 	}
-	return numbers, last, err
+	var text string
+	err = tx.inOrder(ctx, func() error {
+		return tx.row(ctx, "SELECT coalesce("+join+`, ''), coalesce(max(remote_id), '') FROM (SELECT id, state, remote_id FROM tandem_link
+			WHERE connector_id = ? AND remote_id > ? ORDER BY connector_id, remote_id LIMIT ?) l`, connectorID, after, limit).Scan(&text, &last)
+	})
+	if err == nil {
+		numbers, err = parseNumbers(text)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("list links: %w", err)
+	}
+	return numbers, last, nil
 }
