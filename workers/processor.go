@@ -1,16 +1,19 @@
 package workers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/jitter"
+	mask "github.com/tandem-sync/tandem/internal/redact"
 	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/messages"
 	"github.com/tandem-sync/tandem/store"
@@ -76,11 +79,17 @@ func (p *processor) reject(ctx context.Context, d messages.Delivery, err error) 
 	if !errors.As(err, &bad) {
 		return err
 	}
+	item := store.Parked{
+		Kind: store.ParkedMessage, Channel: channelOf(d.Body), Reason: bad.Reason, Message: bad.Error(),
+		RemoteID: d.ID, Payload: mask.JSON(bodyPayload(d.Body)),
+	}
 	e := p.cfg.DB.Write(ctx, "park.message", func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.Park(ctx, []store.Parked{{
-			Kind: store.ParkedMessage, Channel: channelOf(d.Body), Reason: bad.Reason, Message: bad.Error(),
-			RemoteID: d.ID, Payload: bodyPayload(d.Body),
-		}})
+		if d.Redelivered {
+			if had, err := parkedBefore(ctx, tx, item); err != nil || had {
+				return err
+			}
+		}
+		_, err := tx.Park(ctx, []store.Parked{item})
 		return err
 	})
 	if e != nil {
@@ -88,6 +97,13 @@ func (p *processor) reject(ctx context.Context, d messages.Delivery, err error) 
 	}
 	p.cfg.Logger.Warn("a message was refused and parked", zap.String("reason", bad.Reason), zap.String("detail", bad.Detail))
 	return p.cfg.Broker.PublishDead(ctx, d.Body, bad.Reason)
+}
+
+// parkedBefore reports whether a message that comes again is kept already: the
+// dead queue may be full for a long time, and the copy for it comes second.
+func parkedBefore(ctx context.Context, tx *store.Tx, item store.Parked) (bool, error) {
+	list, err := tx.ListParked(ctx, store.ParkedFilter{Kind: item.Kind, Reason: item.Reason, Open: true})
+	return slices.ContainsFunc(list, func(p store.Parked) bool { return bytes.Equal(p.Payload, item.Payload) }), err
 }
 
 // channelOf reads the channel a bad message may name, for the ledger only.

@@ -50,15 +50,19 @@ type environment struct {
 	Record map[string]any `expr:"record"`
 	Step   func() bool    `expr:"tandem_step"`
 	Bound  func(any) any  `expr:"tandem_bound"`
+	Short  func(any) any  `expr:"tandem_pattern"`
 	vm     vm.VM
 	steps  int
 }
 
 // compileExpression compiles src. The error names the position as line:column.
 func compileExpression(src string) (*expression, error) {
-	uses := &usesRecord{}
+	uses, short := &usesRecord{}, &patterns{}
 	program, err := expr.Compile(src, expr.Env(&environment{}), expr.MaxNodes(maxNodes),
-		expr.Patch(uses), expr.Patch(budget{}))
+		expr.Patch(uses), expr.Patch(budget{}), expr.Patch(short))
+	if err == nil {
+		err = short.err
+	}
 	if err != nil {
 		return nil, placed(err)
 	}
@@ -114,6 +118,7 @@ func bounded(n ast.Node) ast.Node {
 func newEnvironment() *environment {
 	env := &environment{}
 	env.vm.MemoryBudget = maxMemory
+	env.Short = shortPattern
 	env.Step = func() bool {
 		if env.steps++; env.steps > maxSteps {
 			panic(errSteps)

@@ -27,8 +27,8 @@ type badRemote struct {
 	most  time.Duration // it may take; 0 is patience
 }
 
-// patience is more than a remote that is down is given: four calls each time, and
-// six times with growing pauses.
+// patience is more than a remote is given that goes down on the way: four calls
+// each time, and six times with growing pauses.
 const patience = 100 * time.Second
 
 const onePage = `{"items":[{"id":"a1","email":"a1@example.com","name":"A","phone":"1","address":{"city":"B"},"birthday":"2000-01-02","orders":1,"updated":"2026-01-01T00:00:00Z"}],"total":3}`
