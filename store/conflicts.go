@@ -188,8 +188,9 @@ func (tx *Tx) SettleConflicts(ctx context.Context, connectorID int64, list []Con
 	if len(list) == 0 {
 		return 0, nil
 	}
-	n, err = tx.exec(ctx, `UPDATE tandem_conflict SET resolved = 'gone', resolved_at = @now WHERE resolved = '' AND connector_id = ?
-		AND EXISTS (SELECT 1 FROM @rows(?) WHERE local_key = j.value->>'k' AND j.value->>'f' IN ('', field))`, connectorID, jsonList(list))
+	n, err = tx.exec(ctx, `UPDATE tandem_conflict SET resolved = 'gone', resolved_at = @now WHERE resolved = '' AND id @one(
+		SELECT f.id FROM @rows(?) CROSS JOIN tandem_conflict f WHERE f.connector_id = ? AND f.resolved = ''
+			AND f.local_key = j.value->>'k' AND j.value->>'f' IN ('', f.field)@end`, jsonList(list), connectorID)
 	if err != nil {
 		return 0, fmt.Errorf("settle conflicts of connector %d: %w", connectorID, err)
 	}

@@ -130,23 +130,25 @@ func (tx *Tx) ClaimDirty(ctx context.Context, l Lease, limit int, keys []string)
 	return list, nil
 }
 
-// dirtyByKey finds one dirty row per element of a list of keys; see byID.
-const dirtyByKey = ` FROM unnest(?::text[]) WITH ORDINALITY AS u(k, n) CROSS JOIN LATERAL
-	(SELECT ctid, tandem_dirty.* FROM tandem_dirty WHERE connector_id = ? AND local_key = u.k`
+// dirtyByKey is the FROM that finds one dirty row per element of a list of keys
+// that meets a condition; its parameters are the list, the connector and those of
+// the condition. It looks each key up in the index, whatever the database believes
+// about the size of the table; see byID. lock is a mark, such as @skip.
+func (tx *Tx) dirtyByKey(condition, lock string) string {
+	if tx.db.dialect == Postgres {
+		return ` FROM unnest(?::text[]) WITH ORDINALITY AS u(k, n) CROSS JOIN LATERAL
+			(SELECT ctid, tandem_dirty.* FROM tandem_dirty WHERE connector_id = ? AND local_key = u.k` + condition + " LIMIT 1 " + lock + ") tandem_dirty"
+	}
+	return " FROM json_each(?) u CROSS JOIN tandem_dirty WHERE connector_id = ? AND local_key = u.value" + condition
+}
 
 func (tx *Tx) claimKeys(ctx context.Context, l Lease, limit int, keys []string) ([]Dirty, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	const set = "UPDATE tandem_dirty SET claim_epoch = ?, claim_by = ? WHERE "
-	const free = " AND (claim_epoch = 0 OR NOT " + claimHeld + ") "
-	q := set + "connector_id = ? AND rowid IN (SELECT rowid FROM tandem_dirty WHERE connector_id = ? AND local_key @any(?)" + free + "LIMIT ?) RETURNING " + dirtyColumns
-	args := []any{l.Epoch, claimName(l.LeaseKey), l.ConnectorID, l.ConnectorID, tx.texts(keys), l.ChannelID, limit}
-	if tx.db.dialect == Postgres {
-		q = set + "ctid = ANY(ARRAY(SELECT d.ctid" + dirtyByKey + free + "LIMIT 1 FOR UPDATE SKIP LOCKED) d LIMIT ?)) RETURNING " + dirtyColumns
-		args = []any{l.Epoch, claimName(l.LeaseKey), pq.StringArray(keys), l.ConnectorID, l.ChannelID, limit}
-	}
-	list, err := collect(ctx, tx, scanDirty, q, args...)
+	list, err := collect(ctx, tx, scanDirty, "UPDATE tandem_dirty SET claim_epoch = ?, claim_by = ? WHERE @ctid @one(SELECT tandem_dirty.@ctid"+
+		tx.dirtyByKey(" AND (claim_epoch = 0 OR NOT "+claimHeld+")", "@skip")+" LIMIT ?@end RETURNING "+dirtyColumns,
+		l.Epoch, claimName(l.LeaseKey), tx.texts(keys), l.ConnectorID, l.ChannelID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("claim rows of connector %d: %w", l.ConnectorID, err)
 	}
@@ -155,18 +157,19 @@ func (tx *Tx) claimKeys(ctx context.Context, l Lease, limit int, keys []string) 
 }
 
 // inOrder runs a query that takes the first rows of an index. Without it
-// PostgreSQL, when it believes that there are few, reads all and sorts them.
+// PostgreSQL, when it believes that there are few, reads all and sorts them; the
+// price of what it is denied would have it compile the query.
 func (tx *Tx) inOrder(ctx context.Context, query func() error) error {
 	if tx.db.dialect != Postgres {
 		return query()
 	}
-	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"); err != nil {
+	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"); err != nil {
 		return err
 	}
 	if err := query(); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT")
+	_, err := tx.ExecContext(ctx, "SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT; SET LOCAL jit TO DEFAULT")
 	return err
 }
 
@@ -222,53 +225,9 @@ func (tx *Tx) DoneDirty(ctx context.Context, l Lease, list []DirtyDone) (done in
 // freeDirty frees rows that the lease has claimed and that changed meanwhile:
 // what waits from here on is their change.
 func (tx *Tx) freeDirty(ctx context.Context, l Lease, keys []string) error {
-	_, err := tx.exec(ctx, `UPDATE tandem_dirty SET claim_epoch = 0, claim_by = '', first_at = @now
-		WHERE connector_id = ? AND claim_epoch = ? AND claim_by = ? AND local_key @any(?)`, l.ConnectorID, l.Epoch, claimName(l.LeaseKey), tx.texts(keys))
+	_, err := tx.exec(ctx, "UPDATE tandem_dirty SET claim_epoch = 0, claim_by = '', first_at = @now WHERE @ctid @one(SELECT tandem_dirty.@ctid"+
+		tx.dirtyByKey(" AND claim_epoch = ? AND claim_by = ?", "@nokey")+"@end", tx.texts(keys), l.ConnectorID, l.Epoch, claimName(l.LeaseKey))
 	return err
-}
-
-// DirtyDefer names a claimed row that could not be dealt with.
-type DirtyDefer struct {
-	LocalKey     string
-	Version      int64     // as it was claimed; 0: whatever it is now
-	Until        time.Time // not before
-	Reason       string
-	CountAttempt bool // it was tried and failed
-}
-
-// DeferDirty puts off rows that the lease has claimed and frees them. One that
-// changed since it was claimed is freed only: its new data may fare better.
-func (tx *Tx) DeferDirty(ctx context.Context, l Lease, list []DirtyDefer) error {
-	if len(list) == 0 {
-		return nil
-	}
-	type line struct {
-		Key     string `json:"k"`
-		Version int64  `json:"v"`
-		Until   any    `json:"u"`
-		Reason  string `json:"r"`
-		Add     int    `json:"a"`
-	}
-	lines := make([]line, 0, len(list))
-	for _, d := range slices.SortedFunc(slices.Values(list), func(a, b DirtyDefer) int { return strings.Compare(a.LocalKey, b.LocalKey) }) {
-		add := 0
-		if d.CountAttempt {
-			add = 1
-		}
-		lines = append(lines, line{d.LocalKey, d.Version, tx.jsonTime(&d.Until), d.Reason, add})
-	}
-	_, err := tx.exec(ctx, `UPDATE tandem_dirty SET claim_epoch = 0, claim_by = '',
-			next_at = CASE WHEN s.v IN (0, version) THEN s.until ELSE next_at END,
-			attempts = CASE WHEN s.v IN (0, version) THEN attempts + s.a ELSE attempts END,
-			reason = CASE WHEN s.v IN (0, version) THEN s.why ELSE reason END
-		FROM (SELECT j.value->>'k' AS k, CAST(j.value->>'v' AS bigint) AS v, CAST(j.value->>'u' AS @time) AS until, j.value->>'r' AS why,
-			CAST(j.value->>'a' AS integer) AS a FROM @rows(?)) s
-		WHERE connector_id = ? AND local_key = s.k AND claim_epoch = ? AND claim_by = ?`,
-		jsonList(lines), l.ConnectorID, l.Epoch, claimName(l.LeaseKey))
-	if err != nil {
-		return fmt.Errorf("put off rows of connector %d: %w", l.ConnectorID, err)
-	}
-	return nil
 }
 
 // ClaimedKeys tells which of the keys are claimed by a live lease: they are
@@ -279,16 +238,11 @@ func (tx *Tx) ClaimedKeys(ctx context.Context, connectorID int64, keys []string)
 		return out, nil
 	}
 	held := strings.Replace(claimHeld, "l.channel_id = ?", "l.channel_id = (SELECT k.channel_id FROM tandem_connector k WHERE k.id = tandem_dirty.connector_id)", 1)
-	q, args := "SELECT local_key FROM tandem_dirty WHERE connector_id = ? AND local_key @any(?) AND claim_epoch <> 0 AND "+held,
-		[]any{connectorID, tx.texts(sorted(keys))}
-	if tx.db.dialect == Postgres {
-		q, args = "SELECT d.local_key"+dirtyByKey+" AND claim_epoch <> 0 AND "+held+" LIMIT 1) d", []any{pq.StringArray(sorted(keys)), connectorID}
-	}
 	err := tx.each(ctx, func(row scanner) error {
 		var key string
 		err := row.Scan(&key)
 		out[key] = true
 		return err
-	}, q, args...)
+	}, "SELECT local_key"+tx.dirtyByKey(" AND claim_epoch <> 0 AND "+held, ""), tx.texts(sorted(keys)), connectorID)
 	return out, err
 }

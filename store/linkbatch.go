@@ -153,7 +153,8 @@ func (tx *Tx) LockLinksByLocal(ctx context.Context, connectorID int64, keys []st
 	}
 	keys = sorted(keys)
 	if tx.db.dialect == SQLite {
-		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link WHERE connector_id = ? AND state = 0 AND local_key @any(?) ORDER BY remote_id",
+		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link INDEXED BY tandem_link_local"+
+			" WHERE connector_id = ? AND state = 0 AND local_key @any(?) ORDER BY remote_id",
 			connectorID, tx.texts(keys))
 	}
 	list, err := collect(ctx, tx, scanLink, "SELECT "+linkColumns+` FROM

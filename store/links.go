@@ -147,7 +147,8 @@ func (tx *Tx) LinksByLocal(ctx context.Context, connectorID int64, keys []string
 		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+` FROM unnest(?::text[]) AS u(k) CROSS JOIN LATERAL
 			(SELECT * FROM tandem_link WHERE connector_id = ? AND state = 0 AND local_key = u.k LIMIT 1) l`, pq.StringArray(keys), connectorID)
 	}
-	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link WHERE connector_id = ? AND state = 0 AND local_key @any(?)",
+	// SQLite would rather read all links of the connector.
+	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link INDEXED BY tandem_link_local WHERE connector_id = ? AND state = 0 AND local_key @any(?)",
 		connectorID, tx.texts(keys))
 }
 

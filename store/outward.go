@@ -32,7 +32,7 @@ func (tx *Tx) LinksApart(ctx context.Context, connectorID int64, keys []string) 
 		return collect(ctx, tx, scanLink, "SELECT "+linkColumns+` FROM unnest(?::text[]) AS u(k) CROSS JOIN LATERAL
 			(SELECT * FROM tandem_link WHERE connector_id = ? AND state <> 0 AND local_key = u.k ORDER BY id DESC LIMIT 1) l`, pq.StringArray(keys), connectorID)
 	}
-	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link WHERE connector_id = ? AND state <> 0 AND local_key @any(?) ORDER BY id DESC",
+	return collect(ctx, tx, scanLink, "SELECT "+linkColumns+" FROM tandem_link INDEXED BY tandem_link_apart WHERE connector_id = ? AND state <> 0 AND local_key @any(?) ORDER BY id DESC",
 		connectorID, tx.texts(keys))
 }
 
@@ -41,11 +41,7 @@ func (tx *Tx) DirtyOf(ctx context.Context, connectorID int64, keys []string) ([]
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	keys = sorted(keys)
-	if tx.db.dialect == Postgres {
-		return collect(ctx, tx, scanDirty, "SELECT "+dirtyColumns+dirtyByKey+" LIMIT 1) d", pq.StringArray(keys), connectorID)
-	}
-	return collect(ctx, tx, scanDirty, "SELECT "+dirtyColumns+" FROM tandem_dirty WHERE connector_id = ? AND local_key @any(?)", connectorID, tx.texts(keys))
+	return collect(ctx, tx, scanDirty, "SELECT "+dirtyColumns+tx.dirtyByKey("", ""), tx.texts(sorted(keys)), connectorID)
 }
 
 // DueDirty lists up to limit rows that are due, in the order of their keys, after
