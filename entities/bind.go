@@ -14,9 +14,10 @@ import (
 type Binding struct {
 	t       *Table
 	m       *mapping.Manual
-	fields  []int // column of each mapped field
-	set     []int // column of each create-only constant
-	deleted int   // soft deletion column, -1 none
+	fields  []int  // column of each mapped field
+	inward  []bool // per field: its column is written
+	set     []int  // column of each create-only constant
+	deleted int    // soft deletion column, -1 none
 	// modified is the column that holds when a row changed last, -1 none.
 	modified int
 	keys     []int // key columns
@@ -48,12 +49,17 @@ func (b *Binding) bind(deleted string, createOnly []string) error {
 		return err
 	}
 	used := map[int]string{}
-	for _, f := range b.m.LocalColumns() {
-		i, err := b.column("mapped column", f, used)
+	for n, f := range b.m.LocalColumns() {
+		find := func() (int, error) { return b.column("mapped column", f, used) }
+		inward := b.m.Fields()[n].ToLocal()
+		if !inward {
+			find = func() (int, error) { return b.t.need("mapped column", f) }
+		}
+		i, err := find()
 		if err != nil {
 			return err
 		}
-		b.fields = append(b.fields, i)
+		b.fields, b.inward = append(b.fields, i), append(b.inward, inward)
 	}
 	for _, c := range createOnly {
 		i, err := b.column("column of set", c, used)
@@ -103,11 +109,21 @@ func (b *Binding) column(what, name string, used map[int]string) (int, error) {
 	return i, nil
 }
 
+// writtenBy is the field that writes a column, or -1.
+func (b *Binding) writtenBy(column int) int {
+	for f, i := range b.fields {
+		if i == column && b.inward[f] {
+			return f
+		}
+	}
+	return -1
+}
+
 // bindKey decides for each key column where a new row's value comes from.
 func (b *Binding) bindKey() {
 	for k, n := range b.t.Key {
 		i := b.t.find(n)
-		src := source{slices.Index(b.fields, i), slices.Index(b.set, i)}
+		src := source{b.writtenBy(i), slices.Index(b.set, i)}
 		by := b.t.KeyBy[k]
 		if src.field >= 0 || src.set >= 0 {
 			by = Given
@@ -141,7 +157,7 @@ func (b *Binding) canCreate() error {
 	var open []string
 	for i := range b.t.cols {
 		c := &b.t.cols[i]
-		if c.NotNull && !c.HasDefault && !c.Generated && !c.Key && !slices.Contains(b.fields, i) && !slices.Contains(b.set, i) {
+		if c.NotNull && !c.HasDefault && !c.Generated && !c.Key && b.writtenBy(i) < 0 && !slices.Contains(b.set, i) {
 			open = append(open, c.Name)
 		}
 	}

@@ -64,6 +64,9 @@ func (a *apply) targets() (cols, exprs []string, always bool) {
 		always = always || c.identity == 'a'
 	}
 	for f := range a.b.fields {
+		if !a.b.inward[f] {
+			continue
+		}
 		c := a.b.col(f)
 		expr := c.staged("s.c" + strconv.Itoa(f))
 		if a.absent[f] {

@@ -73,8 +73,12 @@ func (b *Binding) Lacking(ctx context.Context, tx *store.Tx, use Use) (missing, 
 
 // touched gives the columns that are read and those that are written.
 func (b *Binding) touched() (read, write []string) {
-	for _, f := range b.fields {
-		write = append(write, b.t.cols[f].Name)
+	for n, f := range b.fields {
+		if b.inward[n] {
+			write = append(write, b.t.cols[f].Name)
+		} else {
+			read = append(read, b.t.cols[f].Name)
+		}
 	}
 	if b.deleted >= 0 {
 		write = append(write, b.t.cols[b.deleted].Name)

@@ -103,7 +103,6 @@ func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
 		}
 		if len(b.items) > 0 {
 			b.next = next
-			b.next.Count += len(b.items)
 			return b, nil
 		}
 		if x.only == nil {
@@ -169,7 +168,6 @@ func (x *exporter) claimDry(ctx context.Context) (*outBatch, error) {
 	b, err := x.preview(ctx, keys)
 	if err == nil {
 		b.next = next
-		b.next.Count += len(keys)
 	}
 	return b, err
 }

@@ -27,6 +27,9 @@ func (x *exporter) export(ctx context.Context, b *outBatch) error {
 		if it := &b.items[i]; it.fate == fateOpen {
 			x.decide(it, i)
 		}
+		if it := &b.items[i]; it.order != nil || it.fate == fateParked {
+			b.next.Count++ // what says nothing new is no use of the limit
+		}
 	}
 	if x.dry() {
 		return x.show(ctx, b)
@@ -136,6 +139,9 @@ func (x *exporter) revives(it *outItem) bool {
 	case store.RemoteDeleted:
 		it.end(fateSkipped, "remote_deleted", nil)
 	case store.Unlinked:
+		if m := x.C.Manual; m.ScopeLocal() != nil && m.ScopeRemote() == nil {
+			return true // it is back in the scope
+		}
 		it.end(fateSkipped, "unlinked", nil)
 	case store.Linked:
 	}

@@ -17,6 +17,8 @@ const (
 	laterMost = 10 * time.Minute
 	// pullPause is how long a row waits for the direct sync of its record.
 	pullPause = 3 * time.Second
+	// refPause is how long a row waits for the record that it refers to.
+	refPause = time.Minute
 	// maxTries is how often a row is tried before it waits for a person.
 	maxTries = 8
 )
@@ -150,6 +152,10 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 	}
 	if it.intent != nil || it.order != nil && it.order.Op == channels.OrderCreate {
 		r.close = append(r.close, it.key)
+	}
+	if it.waits {
+		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Until: now.Add(refPause), Reason: "ref"})
+		return
 	}
 	if it.reread && it.dec.Conflicts > 0 {
 		// The remote's value wins a field that was changed here, too. The row

@@ -35,6 +35,10 @@ func (pl *planner) linked(ctx context.Context, items []item) error {
 			pl.unchanged(link.LinkHead)
 			continue
 		}
+		if it.rec.OutOfScope {
+			pl.leftScope(it, &link)
+			continue
+		}
 		row, ok := rows[link.LocalKey]
 		if !ok {
 			pl.rowGone(it, link)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/record"
 )
@@ -19,6 +21,7 @@ type batch struct {
 	next   position
 	total  *int64
 	absent bool // its tombstones are candidates for removal
+	before int  // records that the run had written before it
 }
 
 // list reads the listing batch by batch.
@@ -36,6 +39,14 @@ func (s *slice) list(ctx context.Context) (bool, error) {
 			at = b.next
 			if e := s.pipe.submit(ctx, b); e != nil {
 				return false, e
+			}
+			if s.C.Limit > 0 {
+				if e := s.pipe.flush(ctx); e != nil {
+					return false, e
+				}
+				if at = b.next; at.Limited {
+					return true, s.limited(ctx)
+				}
 			}
 		}
 		if err != nil {
@@ -55,7 +66,7 @@ func (s *slice) list(ctx context.Context) (bool, error) {
 
 func (s *slice) readRequest() channels.ReadRequest {
 	req := channels.ReadRequest{
-		Fields: s.C.Manual.RemotePaths(),
+		Fields: s.paths,
 		From:   s.pos.Cursor,
 		Params: s.in.Run.Spec.Params,
 	}
@@ -87,7 +98,7 @@ func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch,
 			return b, src.err
 		}
 		if b == nil {
-			b = &batch{next: at, readAt: page.FetchStarted.UnixMilli(), absent: true}
+			b = &batch{next: at, before: at.Changed, readAt: page.FetchStarted.UnixMilli(), absent: true}
 			t := time.NewTimer(batchWait)
 			defer t.Stop()
 			deadline = t.C
@@ -102,6 +113,8 @@ func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch,
 }
 
 func (s *slice) addPage(b *batch, page channels.Page) {
+	s.scope(page.Records)
+	s.measure(page)
 	if b.recs == nil {
 		b.recs = page.Records
 	} else {
@@ -147,6 +160,43 @@ func (s *slice) listed(ctx context.Context) error {
 		next.Stage = stageEnd
 	}
 	return s.advance(ctx, next, nil)
+}
+
+// limitTo leaves out what goes beyond the connector's limit of records per run.
+// It is not lost: the watermark stays, so the next run reads it again.
+func (s *slice) limitTo(b *batch, p *plan) {
+	if s.C.Limit <= 0 {
+		return
+	}
+	b.next.Changed, b.next.Limited = b.before, false
+	left := map[string]bool{}
+	p.changes = slices.DeleteFunc(p.changes, func(c entities.Change) bool {
+		if c.Op == entities.OpLink && !c.NewLink {
+			return false
+		}
+		if b.next.Changed == s.C.Limit {
+			it := &p.items[c.N]
+			if !it.silent {
+				p.add.Skipped++
+			}
+			left[c.Key] = true
+			return true
+		}
+		b.next.Changed++
+		return false
+	})
+	b.next.Limited = b.next.Changed == s.C.Limit
+	p.tell = slices.DeleteFunc(p.tell, func(k string) bool { return left[k] })
+	p.disputed = slices.DeleteFunc(p.disputed, func(c store.Conflict) bool { return left[c.LocalKey] })
+}
+
+// limited ends a slice that has reached the connector's limit.
+func (s *slice) limited(ctx context.Context) error {
+	next := s.pos
+	next.Stage, next.Cursor = stageEnd, nil
+	return s.advance(ctx, next, func(ctx context.Context, tx *store.Tx) error {
+		return tx.DropCandidates(ctx, s.candidates())
+	})
 }
 
 // watermark is the time from which the next incremental run reads, once this

@@ -59,8 +59,6 @@ type Connector struct {
 	Captured bool
 	// Limit is the most records of a step and run; 0 is all.
 	Limit int
-	// Skew is how far the remote's clock is from the database's, as measured.
-	Skew time.Duration
 	// RefConnectors are the connectors behind Manual.Refs, in that order.
 	RefConnectors []int64
 	// Redact takes the channel's credentials out of a text that is kept for

@@ -134,10 +134,16 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 			continue
 		}
 		switch {
+		case r.OutOfScope && (!ok || head.State != store.Linked):
+			pl.skip(&it, "out_of_scope")
+		case r.OutOfScope:
+			linked = append(linked, it)
 		case !ok:
 			fresh = append(fresh, it)
 		case head.State == store.Linked && head.Hash == it.hash && !pl.s.in.Run.Spec.Flags.Force:
 			pl.unchanged(head)
+		case head.State == store.Unlinked && pl.relinks():
+			linked = append(linked, it)
 		case head.State == store.LocalDeleted || head.State == store.Unlinked:
 			pl.skip(&it, "local_deleted")
 		default:
@@ -151,6 +157,14 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 		return err
 	}
 	return pl.unlinked(ctx, fresh)
+}
+
+// relinks reports whether a pair that was taken apart is put together again when
+// its record is read: it left the scope and is back. Where the local side has a
+// scope of its own, the way out looks after it.
+func (pl *planner) relinks() bool {
+	m := pl.s.C.Manual
+	return m.ScopeRemote() != nil && m.ScopeLocal() == nil
 }
 
 // lookUp finds the links of the batch in one query, leaving out the ids that

@@ -61,6 +61,10 @@ type position struct {
 	Pass int64 `json:"pass,omitempty"`
 	// Count is how many records were exported, for the connector's limit.
 	Count int `json:"count,omitempty"`
+	// Changed is how many records were written, for the connector's limit; Limited
+	// says that it was reached.
+	Changed int  `json:"changed,omitempty"`
+	Limited bool `json:"limited,omitempty"`
 	// Approved says that a person allowed these deletions.
 	Approved bool `json:"approved,omitempty"`
 }

@@ -104,10 +104,11 @@ func (s *slice) unnamed(ctx context.Context, tx *store.Tx, after, last string, i
 // after it. absent says that a record that is gone counts as deleted.
 func (s *slice) read(ctx context.Context, getter channels.Getter, ids []string, next position, absent bool) error {
 	at := s.now().UnixMilli()
-	recs, err := getter.Get(ctx, s.C.Manual.RemotePaths(), ids)
+	recs, err := getter.Get(ctx, s.paths, ids)
 	if err != nil {
 		return err
 	}
+	s.scope(recs)
 	if err := s.pipe.submit(ctx, &batch{recs: recs, readAt: at, next: next, absent: absent}); err != nil {
 		return err
 	}

@@ -13,8 +13,12 @@ import (
 // slice is one delivery at work.
 type slice struct {
 	delivery
-	most int // records of one transaction
-	pos  position
+	most  int // records of one transaction
+	pos   position
+	paths []string // what is read of a record: mapped fields and what the scope looks at
+	// remoteSkew is how far the remote's clock was from the database's at the last
+	// page, in nanoseconds.
+	remoteSkew atomic.Int64
 
 	seen  *seenSet
 	fresh *freshness
@@ -34,7 +38,7 @@ func (d *Direct) open(ctx context.Context, in Input) (*slice, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &slice{delivery: newDelivery(d.DB, d.C, d.Clock, d.Log, in), most: d.maxRecords(), pos: pos, seen: newSeenSet()}
+	s := &slice{delivery: newDelivery(d.DB, d.C, d.Clock, d.Log, in), most: d.maxRecords(), pos: pos, paths: scopePaths(d.C.Manual), seen: newSeenSet()}
 	return s, s.load(ctx)
 }
 

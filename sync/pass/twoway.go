@@ -39,7 +39,7 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 	pl.s.C.Rules.Record(&judge.Sheet{
 		Local: local, LocalThere: there, Remote: it.remote, RemoteThere: want, BaseLocal: base.local, BaseRemote: base.remote,
 		LocalAt: later(row.Modified, dirty.At), LocalFieldAt: fieldTimes(m, &dirty),
-		RemoteAt: it.rec.Modified, RemoteFieldAt: it.rec.ChangedAt, Skew: pl.s.C.Skew,
+		RemoteAt: it.rec.Modified, RemoteFieldAt: it.rec.ChangedAt, Skew: time.Duration(pl.s.remoteSkew.Load()),
 	}, &dec)
 	it.local, it.remote = dec.Local, dec.Remote
 	writes, tells := false, false

@@ -319,4 +319,3 @@ func TestRemoteThatNormalises(t *testing.T) {
 		})
 	}
 }
-

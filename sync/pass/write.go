@@ -30,6 +30,7 @@ func (s *slice) write(ctx context.Context, tx *store.Tx, w *entities.Writer, b *
 		if err := s.leaveClaimed(ctx, tx, p); err != nil {
 			return err
 		}
+		s.limitTo(b, p)
 		if err := s.apply(ctx, tx, w, b, p); err != nil {
 			return err
 		}

@@ -108,3 +108,13 @@ func trimmed(_ string, v record.Value) record.Value {
 func lost(*channels.Order, channels.Result) channels.Result {
 	return channels.Result{Outcome: channels.Unknown, Err: fault.New(fault.Retryable, fault.CodeUnreachable, "write", "the answer was lost")}
 }
+
+// refuse has the remote refuse records of a name.
+func refuse(name string) func(o *channels.Order) (channels.Result, bool) {
+	return func(o *channels.Order) (channels.Result, bool) {
+		if o.Values[1] != record.T(name) {
+			return channels.Result{}, false
+		}
+		return channels.Result{Outcome: channels.Refused, Err: fault.New(fault.Permanent, fault.CodeBadRecord, "write", "the name is not allowed")}, true
+	}
+}

@@ -76,6 +76,8 @@ type Record struct {
 	// Raw is the record as received, for the parked payload. It may share
 	// memory with its page and may be nil.
 	Raw []byte
+	// OutOfScope says that the connector's scope does not hold for the record.
+	OutOfScope bool
 	// Err says why this one record cannot be used (no id, too large, bad
 	// UTF-8). The rest of the page is good.
 	Err error
