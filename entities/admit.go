@@ -165,32 +165,19 @@ func (b *Binding) giver(k int, c *Change) record.Value {
 // texts refuses texts that the database cannot keep.
 func (a *apply) texts(c *Change) error {
 	for i := range c.New {
-		if why := a.text(c.New[i].Text); why != "" {
+		if why := badText(c.New[i].Text); why != "" {
 			return badRecord(a.b.col(i).Name, "column %s: the value %s", a.b.col(i).Name, why)
 		}
 	}
 	for i := range c.Set {
-		if why := a.text(c.Set[i].Text); why != "" {
+		if why := badText(c.Set[i].Text); why != "" {
 			return badRecord(a.b.t.cols[a.b.set[i]].Name, "column %s: the value %s", a.b.t.cols[a.b.set[i]].Name, why)
 		}
 	}
 	for _, s := range [...]string{c.Link.RemoteID, c.Key, c.Link.LocalKey, c.Link.Base} {
-		if why := a.text(s); why != "" {
+		if why := badText(s); why != "" {
 			return badRecord("", "remote id, key or base %s", why)
 		}
 	}
-	if a.b.t.dialect == store.Postgres {
-		for i := range c.Old {
-			a.odd = a.odd || marked(c.Old[i].Text)
-		}
-	}
 	return nil
-}
-
-func (a *apply) text(s string) string {
-	if why := badText(s); why != "" {
-		return why
-	}
-	a.odd = a.odd || marked(s)
-	return ""
 }

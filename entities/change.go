@@ -109,6 +109,9 @@ func (c *Change) class() int {
 
 // badText says why a text cannot be sent to PostgreSQL; "" when it can.
 func badText(s string) string {
+	if asciiText(s) == len(s) {
+		return ""
+	}
 	if strings.IndexByte(s, 0) >= 0 {
 		return "holds a NUL character"
 	}
@@ -116,4 +119,21 @@ func badText(s string) string {
 		return "is not valid UTF-8"
 	}
 	return ""
+}
+
+// asciiText gives the length of the beginning of s that is ASCII without NUL, in
+// steps of eight bytes; nearly all texts are that through and through.
+func asciiText(s string) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		if (w|(w-ones)&^w)&highs != 0 {
+			return i
+		}
+	}
+	for ; i < len(s) && s[i] != 0 && s[i] < 0x80; i++ {
+	}
+	return i
 }

@@ -191,7 +191,7 @@ func (a *apply) castBlame(ctx context.Context, c *Change) string {
 		if a.exec(ctx, "SAVEPOINT tandem_probe") != nil {
 			return ""
 		}
-		text := string(a.value(nil, col, c.New[i]))
+		text := col.text(c.New[i])
 		_, err := a.tx.ExecContext(ctx, "SELECT $1::text::"+col.full, text)
 		if a.exec(ctx, "ROLLBACK TO SAVEPOINT tandem_probe; RELEASE SAVEPOINT tandem_probe") != nil {
 			return ""

@@ -15,19 +15,9 @@ import (
 // row's key, the link, and per field the new value (c), the value judged (o)
 // and per constant its value (s). m has one bit per field: set when the change
 // gives the field. COPY fills it, the statements cast from it.
-//
-// A line is sent as one parameter: the fields are joined by a character that
-// driver and server pass on untouched, which spares the driver's work per value.
-const (
-	stageMark = '\x01' // between fields
-	stageNull = '\x02' // stands for NULL
-	markSQL   = ` WITH (DELIMITER E'\x01', NULL E'\x02')`
-)
 
-// marked reports a text that holds one of the stage's marks.
-func marked(s string) bool {
-	return strings.IndexByte(s, stageMark) >= 0 || strings.IndexByte(s, stageNull) >= 0
-}
+// stagePiece is how much text is handed to the driver at once.
+const stagePiece = 8 << 10
 
 // makeStage makes the temporary table anew. Statements prepared by an earlier
 // writer of the connector speak of the old one and are dropped with it.
@@ -111,92 +101,61 @@ func (a *apply) copy(ctx context.Context, lo, hi int, p parts) (err error) {
 	if lo >= hi {
 		return nil
 	}
-	q := a.copySQL(p)
-	if !a.odd {
-		q += markSQL
-	}
-	stmt, err := a.tx.PrepareContext(ctx, q)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := stmt.Close(); err == nil {
-			err = cerr
+	return a.sess.CopyIn(ctx, a.copySQL(p), func(send func(lines string) error) error {
+		a.line = a.line[:0]
+		for i := lo; i < hi; i++ {
+			if len(a.line) > 0 {
+				a.line = append(a.line, '\n')
+			}
+			a.line = a.encode(a.line, i, p)
+			if len(a.line) < stagePiece && i+1 < hi {
+				continue
+			}
+			if err := send(string(a.line)); err != nil {
+				return err
+			}
+			a.line = a.line[:0]
 		}
-	}()
-	for i := lo; i < hi; i++ {
-		a.line = a.encode(a.line[:0], i, p)
-		if a.odd {
-			_, err = stmt.ExecContext(ctx, split(a.line)...)
-		} else {
-			_, err = stmt.ExecContext(ctx, string(a.line))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	_, err = stmt.ExecContext(ctx)
-	return err
+		return nil
+	})
 }
 
-// encode appends the line of a position. With odd texts the fields are length
-// prefixed, for then no character is free to join them.
+// encode appends the line of a position.
 func (a *apply) encode(b []byte, pos int, p parts) []byte {
 	c, _ := a.at(pos)
 	key := a.keys[pos]
-	if a.odd {
-		return a.encodeOdd(b, pos, p)
-	}
 	b = strconv.AppendInt(b, int64(pos+a.off), 10)
-	b = append(append(b, stageMark), key...)
+	b = appendCopied(append(b, '\t'), key)
 	if len(a.b.keys) > 1 {
 		kp, err := DecodeKey(key, len(a.b.keys))
 		for k := range a.b.keys {
-			b = append(b, stageMark)
 			if err == nil {
-				b = append(b, kp[k]...)
+				b = appendCopied(append(b, '\t'), kp[k])
 			} else {
-				b = append(b, stageNull)
+				b = append(b, copiedNull...)
 			}
 		}
 	}
-	b = append(append(b, stageMark), c.Link.RemoteID...)
-	b = strconv.AppendInt(append(b, stageMark), c.Link.ID, 10)
-	b = strconv.AppendInt(append(b, stageMark), c.Link.Hash, 10)
-	b = append(append(b, stageMark), c.Link.Base...)
-	b = strconv.AppendInt(append(b, stageMark), int64(c.Link.State), 10)
-	b = strconv.AppendInt(append(b, stageMark), c.Link.ReadAt, 10)
+	b = appendCopied(append(b, '\t'), c.Link.RemoteID)
+	b = strconv.AppendInt(append(b, '\t'), c.Link.ID, 10)
+	b = strconv.AppendInt(append(b, '\t'), c.Link.Hash, 10)
+	b = appendCopied(append(b, '\t'), c.Link.Base)
+	b = strconv.AppendInt(append(b, '\t'), int64(c.Link.State), 10)
+	b = strconv.AppendInt(append(b, '\t'), c.Link.ReadAt, 10)
 	if p.mask {
-		b = append(b, stageMark)
-		b = mask(b, c.New, len(a.b.fields))
+		b = mask(append(b, '\t'), c.New, len(a.b.fields))
 	}
 	for i := range a.b.fields {
 		if p.values {
-			b = append(b, stageMark)
-			if i < len(c.New) {
-				b = a.value(b, a.b.col(i), c.New[i])
-			} else {
-				b = append(b, stageNull)
-			}
+			b = appendValue(b, a.b.col(i), c.New, i)
 		}
 		if p.old {
-			b = append(b, stageMark)
-			if i < len(c.Old) && c.Old[i].Kind > record.Null {
-				b = append(b, c.Old[i].Text...)
-			} else {
-				b = append(b, stageNull)
-			}
+			b = appendValue(b, nil, c.Old, i)
 		}
 	}
 	for i := range a.b.set {
-		if !p.set {
-			break
-		}
-		b = append(b, stageMark)
-		if i < len(c.Set) {
-			b = a.value(b, &a.b.t.cols[a.b.set[i]], c.Set[i])
-		} else {
-			b = append(b, stageNull)
+		if p.set {
+			b = appendValue(b, &a.b.t.cols[a.b.set[i]], c.Set, i)
 		}
 	}
 	return b
@@ -214,15 +173,73 @@ func mask(b []byte, vals []record.Value, n int) []byte {
 	return b
 }
 
-// value appends a value as the text that the column's type reads.
-func (a *apply) value(b []byte, c *column, v record.Value) []byte {
-	if v.Kind <= record.Null {
-		return append(b, stageNull)
+// copiedNull is a column that is NULL.
+const copiedNull = "\t\\N"
+
+// appendValue appends a column with the value at i as the text that the type of
+// c reads; nil reads the text as it is.
+func appendValue(b []byte, c *column, vals []record.Value, i int) []byte {
+	if i >= len(vals) || vals[i].Kind <= record.Null {
+		return append(b, copiedNull...)
 	}
+	text := vals[i].Text
+	if c != nil {
+		text = c.text(vals[i])
+	}
+	return appendCopied(append(b, '\t'), text)
+}
+
+// text is a value, not null, as the column's type reads it.
+func (c *column) text(v record.Value) string {
 	if c.array {
 		if lit, ok := arrayLiteral(v.Text); ok {
-			return append(b, lit...)
+			return lit
 		}
 	}
-	return append(b, v.Text...)
+	return v.Text
+}
+
+// appendCopied appends a text as COPY reads it.
+func appendCopied(b []byte, s string) []byte {
+	start := 0
+	for i := plainText(s, 0); i < len(s); i = plainText(s, i+1) {
+		letter := s[i]
+		switch letter {
+		case '\n':
+			letter = 'n'
+		case '\r':
+			letter = 'r'
+		case '\t':
+			letter = 't'
+		}
+		b = append(append(b, s[start:i]...), '\\', letter)
+		start = i + 1
+	}
+	return append(b, s[start:]...)
+}
+
+// plainText gives the first place from i on where COPY wants a backslash. It
+// looks at eight bytes at a time.
+func plainText(s string, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for i < len(s) {
+		if i+8 <= len(s) {
+			w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+				uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+			slash := w ^ '\\'*ones
+			// A high bit for every byte below 14 (tab, line feed and carriage
+			// return among them) and every backslash; some false alarms.
+			if ((w-14*ones)&^w|(slash-ones)&^slash)&highs == 0 {
+				i += 8
+				continue
+			}
+		}
+		for end := min(i+8, len(s)); i < end; i++ {
+			switch s[i] {
+			case '\\', '\n', '\r', '\t':
+				return i
+			}
+		}
+	}
+	return i
 }

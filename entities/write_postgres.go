@@ -48,12 +48,10 @@ func (a *apply) startPostgres(ctx context.Context) error {
 // drawKeys asks the database for the keys of the new rows, all in one query.
 func (a *apply) drawKeys(ctx context.Context) error {
 	a.slow = a.slow || a.onIns.before
-	var exprs []string
 	var which []int
 	for k, by := range a.b.makers {
 		switch by {
 		case GeneratedAlways, Sequence, DefaultExpr:
-			exprs = append(exprs, "array_agg(("+a.b.t.cols[a.b.keys[k]].def+")::text)")
 			which = append(which, k)
 		case Trigger:
 			a.rowwise = true
@@ -64,13 +62,8 @@ func (a *apply) drawKeys(ctx context.Context) error {
 		return nil
 	}
 	lo, hi := a.bounds[classInsertNew], a.bounds[classes]
-	drawn := make([]pq.StringArray, len(which))
-	dest := make([]any, len(which))
-	for i := range drawn {
-		dest[i] = &drawn[i]
-	}
-	q := "SELECT " + strings.Join(exprs, ", ") + " FROM generate_series(1, " + strconv.Itoa(hi-lo) + ")"
-	if err := a.tx.QueryRowContext(ctx, q).Scan(dest...); err != nil {
+	drawn, err := a.draw(ctx, which, hi-lo)
+	if err != nil {
 		return fmt.Errorf("draw keys: %w", err)
 	}
 	kp := make([]string, len(a.b.keys))
@@ -88,6 +81,37 @@ func (a *apply) drawKeys(ctx context.Context) error {
 	}
 	return nil
 }
+
+// draw gives n values of each of these key columns. Whole numbers come as one
+// text, which the keys share.
+func (a *apply) draw(ctx context.Context, which []int, n int) ([][]string, error) {
+	exprs, dest := make([]string, len(which)), make([]any, len(which))
+	lists, texts := make([]pq.StringArray, len(which)), make([]string, len(which))
+	for i, k := range which {
+		c := &a.b.t.cols[a.b.keys[k]]
+		exprs[i], dest[i] = "array_agg(("+c.def+")::text)", &lists[i]
+		if c.wholeNumber() {
+			exprs[i], dest[i] = "string_agg(("+c.def+")::text, ' ')", &texts[i]
+		}
+	}
+	q := "SELECT " + strings.Join(exprs, ", ") + " FROM generate_series(1, " + strconv.Itoa(n) + ")"
+	if err := a.tx.QueryRowContext(ctx, q).Scan(dest...); err != nil {
+		return nil, err
+	}
+	drawn := make([][]string, len(which))
+	for i, k := range which {
+		drawn[i] = lists[i]
+		if a.b.t.cols[a.b.keys[k]].wholeNumber() {
+			drawn[i] = strings.Split(texts[i], " ")
+		}
+		if len(drawn[i]) != n {
+			return nil, fmt.Errorf("%d keys came, not %d", len(drawn[i]), n)
+		}
+	}
+	return drawn, nil
+}
+
+func (c *column) wholeNumber() bool { return c.base == "int2" || c.base == "int4" || c.base == "int8" }
 
 // stepPostgres writes the positions [lo, hi): rows, then links.
 func (a *apply) stepPostgres(ctx context.Context, lo, hi int) error {

@@ -74,7 +74,6 @@ type apply struct {
 	origin  bool // SQLite: the origin is set
 	slow    bool // inserts say which rows came in
 	rowwise bool // inserts go one by one
-	odd     bool // a text holds the stage's own marks
 	probes  int
 	off     int                  // PostgreSQL: staged number of position 0
 	foreign []int                // refused for a foreign key
