@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/tests/internal/bubble"
 )
 
 // playSteps is how many effects are scheduled before the faults end.
@@ -19,13 +20,13 @@ func (w *world) run(interfere func(*world, string)) {
 	w.request(store.ModeIncremental)
 	for w.steps = 0; w.steps < playSteps; w.steps++ {
 		w.users()
-		x := w.sched.next(w.steps)
+		x := w.sched.Next(w.steps)
 		if x == nil {
 			w.nap()
 			continue
 		}
 		if interfere != nil {
-			interfere(w, x.point)
+			interfere(w, x.Point)
 		}
 		w.decide(x)
 		if w.steps%3 == 0 {
@@ -36,54 +37,54 @@ func (w *world) run(interfere func(*world, string)) {
 
 // nap lets fake time pass while everybody sleeps.
 func (w *world) nap() {
-	d := time.Duration(20+w.sched.rng.IntN(200)) * time.Millisecond
-	if w.sched.chance(10) {
-		d = time.Duration(1+w.sched.rng.IntN(40)) * time.Second
+	d := time.Duration(20+w.sched.Rng.IntN(200)) * time.Millisecond
+	if w.sched.Chance(10) {
+		d = time.Duration(1+w.sched.Rng.IntN(40)) * time.Second
 	}
-	w.sched.note("nap %v", d)
+	w.sched.Note("nap %v", d)
 	time.Sleep(d)
 }
 
 // decide says what happens at a point.
-func (w *world) decide(x *waiter) {
-	if x.worker == people {
-		w.sched.note("people %s", x.point)
-		x.release <- nil
+func (w *world) decide(x *bubble.Waiter) {
+	if x.Worker == people {
+		w.sched.Note("people %s", x.Point)
+		x.Go(nil)
 		return
 	}
-	k := w.workers[x.worker]
+	k := w.workers[x.Worker]
 	switch {
-	case x.life != k.life:
-		x.release <- errDead
-	case w.sched.chance(70):
+	case x.Life != k.life:
+		x.Go(bubble.ErrDead)
+	case w.sched.Chance(70):
 		w.fault("crash", x)
-		x.release <- errDead
+		x.Go(bubble.ErrDead)
 		w.crash(k)
-	case x.point == "tx.after_commit" && w.sched.chance(12):
+	case x.Point == "tx.after_commit" && w.sched.Chance(12):
 		w.fault("lost answer", x)
-		x.release <- errLost
-	case w.sched.chance(90):
+		x.Go(bubble.ErrLost)
+	case w.sched.Chance(90):
 		w.fault("pause", x)
-		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // past the lease
-		x.release <- nil
-	case !x.inTx() && w.sched.chance(60):
+		time.Sleep(time.Duration(15+w.sched.Rng.IntN(15)) * time.Second) // past the lease
+		x.Go(nil)
+	case !x.InTx() && w.sched.Chance(60):
 		w.fault("frozen", x)
-		w.sched.freeze(x.worker, w.steps+30+w.sched.rng.IntN(100))
-		time.Sleep(time.Duration(15+w.sched.rng.IntN(15)) * time.Second) // its lease may run out
-		x.release <- nil
-	case w.sched.chance(150):
+		w.sched.Freeze(x.Worker, w.steps+30+w.sched.Rng.IntN(100))
+		time.Sleep(time.Duration(15+w.sched.Rng.IntN(15)) * time.Second) // its lease may run out
+		x.Go(nil)
+	case w.sched.Chance(150):
 		w.fault("queues lost", x)
-		w.net.lose()
-		x.release <- nil
+		w.net.Lose()
+		x.Go(nil)
 	default:
-		w.sched.note("w%d %s", x.worker, x.point)
-		x.release <- nil
+		w.sched.Note("w%d %s", x.Worker, x.Point)
+		x.Go(nil)
 	}
 }
 
-func (w *world) fault(kind string, x *waiter) {
+func (w *world) fault(kind string, x *bubble.Waiter) {
 	w.faults[kind]++
-	w.sched.note("w%d %s: %s", x.worker, x.point, kind)
+	w.sched.Note("w%d %s: %s", x.Worker, x.Point, kind)
 }
 
 // users are the people on the remote, and the ones who ask for runs.
@@ -120,10 +121,8 @@ func (w *world) heal() {
 	w.remote.mu.Lock()
 	w.remote.faulty, w.remote.hidden = false, ""
 	w.remote.mu.Unlock()
-	w.net.mu.Lock()
-	w.net.faulty = false
-	w.net.mu.Unlock()
-	w.sched.release()
+	w.net.Calm()
+	w.sched.Release()
 	w.asking.Wait()
 	w.settle()
 	w.editWhileReading()

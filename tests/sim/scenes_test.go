@@ -36,7 +36,7 @@ func (w *world) midRun() (thaw func()) {
 	w.asking.Wait()
 	time.Sleep(time.Duration(300+w.rng.IntN(2500)) * time.Millisecond)
 	if n := w.holder(); n >= 0 {
-		return w.sched.stop(n)
+		return w.sched.Stop(n)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/tandem-sync/tandem/internal/jitter"
 	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/tests/internal/bubble"
 	"github.com/tandem-sync/tandem/workers"
 )
 
@@ -87,8 +88,8 @@ type world struct {
 	t       *testing.T
 	seed    uint64
 	rng     *rand.Rand
-	sched   *scheduler
-	net     *net
+	sched   *bubble.Scheduler
+	net     *bubble.Net
 	remote  *remote
 	db      *store.DB
 	reg     *channels.Registry
@@ -133,10 +134,10 @@ func play(t *testing.T, seed uint64, interfere func(w *world, point string)) (h 
 		w.run(interfere)
 		w.heal()
 		w.check()
-		h = history{w.sched.hash, w.steps, w.faults}
+		h = history{w.sched.Hash(), w.steps, w.faults}
 		if len(w.broken) > 0 {
 			t.Errorf("seed %d (play it alone with TANDEM_SIM_SEED=%d):\n%s\nthe last steps:\n%s",
-				seed, seed, strings.Join(w.broken, "\n"), strings.Join(w.sched.trace, "\n"))
+				seed, seed, strings.Join(w.broken, "\n"), strings.Join(w.sched.Trace(), "\n"))
 		}
 	})
 	return h
@@ -145,7 +146,7 @@ func play(t *testing.T, seed uint64, interfere func(w *world, point string)) (h 
 func newWorld(t *testing.T, seed uint64, dir string) *world {
 	ctx := t.Context()
 	w := &world{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), sched: newScheduler(seed), net: newNet(seed), remote: newRemote(seed),
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), sched: bubble.NewScheduler(seed), net: bubble.NewNet(seed, nil), remote: newRemote(seed),
 		reg: &channels.Registry{}, batches: map[int64]int64{}, last: map[string]int{}, faults: map[string]int{},
 	}
 	for n := range w.clocks { // by a generator of its own: the histories stay what they are
@@ -199,10 +200,10 @@ func (w *world) start(k *worker) {
 	k.dead = make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
-	ctx = yield.With(ctx, w.sched.hook(k.n, k.life, k.dead))
+	ctx = yield.With(ctx, w.sched.Hook(k.n, k.life, k.dead))
 	ctx = jitter.With(ctx, func(n int64) int64 { return n / 2 })
 	f, err := workers.NewFleet(workers.Config{
-		DB: w.db, Broker: &line{net: w.net, dead: k.dead}, Registry: w.reg, Owner: fmt.Sprintf("w%d.%d", k.n, k.life),
+		DB: w.db, Broker: w.net.Line(k.dead), Registry: w.reg, Owner: fmt.Sprintf("w%d.%d", k.n, k.life),
 		Roles: workers.Roles{Worker: true, Scheduler: true, Relay: true}, SyncSlots: 1, ReverseSlots: 1, BatchRecords: 8, Lease: 20 * time.Second,
 		Clock: clock.Offset{Clock: clock.System{}, By: w.clocks[k.n]},
 	})
@@ -226,7 +227,7 @@ func (w *world) crash(k *worker) {
 // request asks for a run, as a person would: beside the workers, for the one
 // writer of the database may be with a worker that waits for its turn.
 func (w *world) request(mode store.Mode, ids ...string) {
-	ctx := yield.With(context.Background(), w.sched.hook(people, 0, nil))
+	ctx := yield.With(context.Background(), w.sched.Hook(people, 0, nil))
 	w.asking.Go(func() {
 		err := w.db.Write(ctx, "request", func(ctx context.Context, tx *store.Tx) error {
 			_, _, _, err := tx.AddRequest(ctx, store.Request{

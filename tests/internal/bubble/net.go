@@ -1,4 +1,4 @@
-package sim
+package bubble
 
 import (
 	"bytes"
@@ -13,35 +13,59 @@ import (
 	"github.com/tandem-sync/tandem/messages"
 )
 
-// net is the broker all workers share: it keeps its promise of at-least-once
+// Net is the broker all workers share: it keeps its promise of at-least-once
 // and nothing more. Messages are doubled, delayed and, when the queues are
 // lost, gone.
-type net struct {
+type Net struct {
 	mu     sync.Mutex
 	queues map[string][]messages.Delivery
 	wake   chan struct{}
 	rng    *rand.Rand
+	copies func() int
 	faulty bool
 	dead   int
 }
 
-func newNet(seed uint64) *net {
-	return &net{queues: map[string][]messages.Delivery{}, wake: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 77)), faulty: true}
+// NewNet makes the broker of a seed. copies says how many copies of the next
+// message arrive; nil doubles one in twelve and loses one in twelve.
+func NewNet(seed uint64, copies func() int) *Net {
+	n := &Net{
+		queues: map[string][]messages.Delivery{}, wake: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 77)), faulty: true, copies: copies,
+	}
+	if copies == nil {
+		n.copies = n.chance
+	}
+	return n
 }
 
-func (n *net) publish(msgs ...messages.Message) {
+func (n *Net) chance() int {
+	switch n.rng.IntN(12) {
+	case 0:
+		return 2
+	case 1:
+		return 0 // lost with a queue
+	}
+	return 1
+}
+
+// Calm ends the faults.
+func (n *Net) Calm() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faulty = false
+}
+
+// Line makes a worker's connection; dead ends with the worker.
+func (n *Net) Line(dead <-chan struct{}) messages.Broker { return &line{net: n, dead: dead} }
+
+func (n *Net) publish(msgs ...messages.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, m := range msgs {
 		q, _ := messages.QueueOf(m.Key)
 		copies := 1
 		if n.faulty {
-			switch n.rng.IntN(12) {
-			case 0:
-				copies = 2
-			case 1:
-				copies = 0 // lost with a queue
-			}
+			copies = n.copies()
 		}
 		for range copies {
 			n.queues[q] = append(n.queues[q], messages.Delivery{ID: m.ID, Queue: q, Body: m.Body})
@@ -50,19 +74,19 @@ func (n *net) publish(msgs ...messages.Message) {
 	n.ring()
 }
 
-func (n *net) ring() {
+func (n *Net) ring() {
 	close(n.wake)
 	n.wake = make(chan struct{})
 }
 
-// lose empties every queue.
-func (n *net) lose() {
+// Lose empties every queue.
+func (n *Net) Lose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.queues)
 }
 
-func (n *net) take(queue string) (messages.Delivery, bool, <-chan struct{}) {
+func (n *Net) take(queue string) (messages.Delivery, bool, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	q := n.queues[queue]
@@ -81,7 +105,7 @@ func (n *net) take(queue string) (messages.Delivery, bool, <-chan struct{}) {
 	return d, true, nil
 }
 
-func (n *net) giveBack(d messages.Delivery) {
+func (n *Net) giveBack(d messages.Delivery) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	d.Redelivered = true
@@ -91,7 +115,7 @@ func (n *net) giveBack(d messages.Delivery) {
 
 // line is one worker's connection to the net.
 type line struct {
-	net  *net
+	net  *Net
 	dead <-chan struct{}
 }
 
@@ -115,7 +139,7 @@ func (l *line) Run(ctx context.Context, hs ...messages.Handler) error {
 	var wg sync.WaitGroup
 	for _, h := range hs {
 		for range h.Slots {
-			wg.Go(func() { l.consume(ctx, context.WithValue(hctx, slotKey{}, h.Queue), h) })
+			wg.Go(func() { l.consume(ctx, InSlot(hctx, h.Queue), h) })
 		}
 	}
 	wg.Wait()
@@ -140,7 +164,7 @@ func (l *line) consume(ctx, hctx context.Context, h messages.Handler) {
 		}
 		if err := h.Handle(hctx, d); err != nil {
 			l.net.giveBack(d)
-			if errors.Is(err, errDead) {
+			if errors.Is(err, ErrDead) {
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
