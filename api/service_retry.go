@@ -144,6 +144,7 @@ func (r *retrier) one(ctx context.Context, h store.ParkedHead) error {
 		return r.message(ctx, h)
 	case store.ParkedRecord, store.ParkedDuplicate, store.ParkedRefused:
 		return r.gather(ctx, h)
+	case store.ParkedUnknown:
 	}
 	return fault.New(fault.Permanent, CodeUnsupported, "", "a parked %s cannot be tried again by hand in this version", h.Kind)
 }
