@@ -115,7 +115,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		"/api/v1/runs/{id}/changes": "get", "/api/v1/runs/{id}/cancel": "post", "/api/v1/parked": "get",
 		"/api/v1/parked/{id}": "get", "/api/v1/parked/{id}/retry": "post",
 		"/api/v1/parked/{id}/skip": "post", "/api/v1/parked/retry": "post", "/api/v1/parked/skip": "post",
-		"/api/v1/channels/{name}/operations/{op}": "post", "/api/v1/runs/{id}/revision": "get",
+		"/api/v1/channels/{name}/operations/{op}": "post", "/api/v1/runs/{id}/revision": "get", "/api/v1/entities/{entity}/changes": "post",
 	}
 	for path, method := range known {
 		if _, ok := doc.Paths[path][method]; !ok {

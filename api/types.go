@@ -105,6 +105,7 @@ type Backend interface {
 	// has ended is an error with code conflict.
 	CancelRun(ctx context.Context, id int64) (Run, error)
 	Ledger
+	Informed
 }
 
 // Fleet is what the API needs of the workers in its process. Kick makes a

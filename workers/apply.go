@@ -15,14 +15,14 @@ import (
 
 // Applied is what applying a file did with one entity or channel.
 type Applied struct {
-	Kind   string `json:"kind"` // "entity" or "channel"
+	Kind   string `json:"kind"` // "entity", "channel" or "capture": an entity's change triggers
 	Name   string `json:"name"`
-	Action string `json:"action"` // "created", "updated", "unchanged"
+	Action string `json:"action"` // "created", "updated", "unchanged"; of triggers also "removed"
 	SQL    string `json:"sql,omitempty"`
 }
 
-// Apply stores the file's entities and channels and creates the tables that are
-// missing and declared. All of it happens in one transaction: a table or column
+// Apply stores the file's entities and channels, creates the tables that are
+// missing and declared, and brings the change triggers in line with all of it. All of it happens in one transaction: a table or column
 // that a mapping needs and nobody has is an error with code config, and then
 // nothing is applied. Channels that the file does not name stay as they are.
 func Apply(ctx context.Context, db *store.DB, keys *seal.Keyring, reg *channels.Registry, f *config.File) ([]Applied, error) {
@@ -49,7 +49,9 @@ func Apply(ctx context.Context, db *store.DB, keys *seal.Keyring, reg *channels.
 			}
 			out = append(out, done)
 		}
-		return nil
+		captured, err := a.captures(ctx)
+		out = append(out, captured...)
+		return err
 	})
 	return out, err
 }

@@ -28,37 +28,42 @@ type StoredView struct {
 // ReadStored reads the stored configuration. keys nil works while no channel has
 // a secret.
 func ReadStored(ctx context.Context, db *store.DB, keys *seal.Keyring) (StoredView, error) {
-	o := Opener{cfg: Config{Keys: keys}}
 	var out StoredView
-	err := db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		out = StoredView{Disabled: map[string]bool{}, Unreadable: map[string]error{}}
-		rows, err := tx.Entities(ctx)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			e, err := config.UnmarshalEntity(row.Name, row.Spec)
-			if err != nil {
-				return err
-			}
-			out.Entities = append(out.Entities, e)
-		}
-		list, err := tx.Channels(ctx)
-		if err != nil {
-			return err
-		}
-		for _, row := range list {
-			out.Disabled[row.Name] = !row.Enabled
-			c, err := config.UnmarshalStored(row.Name, row.Settings, o.unseal(row.Name))
-			if err != nil {
-				out.Unreadable[row.Name] = err
-				continue
-			}
-			out.Channels = append(out.Channels, *c)
-		}
-		return nil
+	err := db.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		out, err = readStored(ctx, tx, keys)
+		return err
 	})
 	return out, err
+}
+
+func readStored(ctx context.Context, tx *store.Tx, keys *seal.Keyring) (StoredView, error) {
+	o := Opener{cfg: Config{Keys: keys}}
+	out := StoredView{Disabled: map[string]bool{}, Unreadable: map[string]error{}}
+	rows, err := tx.Entities(ctx)
+	if err != nil {
+		return out, err
+	}
+	for _, row := range rows {
+		e, err := config.UnmarshalEntity(row.Name, row.Spec)
+		if err != nil {
+			return out, err
+		}
+		out.Entities = append(out.Entities, e)
+	}
+	list, err := tx.Channels(ctx)
+	if err != nil {
+		return out, err
+	}
+	for _, row := range list {
+		out.Disabled[row.Name] = !row.Enabled
+		c, err := config.UnmarshalStored(row.Name, row.Settings, o.unseal(row.Name))
+		if err != nil {
+			out.Unreadable[row.Name] = err
+			continue
+		}
+		out.Channels = append(out.Channels, *c)
+	}
+	return out, nil
 }
 
 // TableCheck is how a connector's table is fit for it.

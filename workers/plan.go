@@ -21,6 +21,7 @@ const (
 	PlanEntity  = "entity"
 	PlanChannel = "channel"
 	PlanIndex   = "index"
+	PlanCapture = "capture" // the change triggers of an entity
 
 	PlanCreate = "create"
 	PlanUpdate = "update"
@@ -122,6 +123,9 @@ func (p *planner) plan(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if err := p.captures(ctx, list); err != nil {
+		return err
 	}
 	p.out = append(p.out, indexes...)
 	return errors.Join(p.problems...)

@@ -66,7 +66,7 @@ service running, commands work in the foreground.`,
 	root.AddCommand(
 		runCommand(a), demoCommand(a), initCommand(a), validateCommand(a), migrateCommand(a), applyCommand(a),
 		syncCommand(a), runsCommand(a), channelsCommand(a), typesCommand(a), parkedCommand(a), doctorCommand(a), versionCommand(a),
-		emulateCommand(a), planCommand(a), exportCommand(a), keysCommand(a), judgeCommand(a),
+		emulateCommand(a), planCommand(a), exportCommand(a), keysCommand(a), judgeCommand(a), captureCommand(a),
 	)
 	root.InitDefaultCompletionCmd("completion")
 	for _, c := range root.Commands() {

@@ -65,7 +65,7 @@ func (a *app) toPrune(ctx context.Context, e *engine, prune, yes bool) ([]worker
 	if err != nil {
 		return nil, err
 	}
-	items = slices.DeleteFunc(items, func(p workers.Planned) bool { return p.Action != workers.PlanRemove })
+	items = slices.DeleteFunc(items, func(p workers.Planned) bool { return p.Action != workers.PlanRemove || p.Kind != workers.PlanChannel })
 	for _, p := range items {
 		a.note("removes channel %s: %s", printable(p.Name), leavings(p))
 	}

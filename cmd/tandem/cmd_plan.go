@@ -165,7 +165,11 @@ func planText(p workers.Planned) string {
 	mark := map[string]string{workers.PlanCreate: "+", workers.PlanUpdate: "~", workers.PlanRemove: "-"}[p.Action]
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s", mark, p.Kind, printable(p.Name))
-	if p.Action == workers.PlanRemove {
+	switch {
+	case p.Action != workers.PlanRemove:
+	case p.Kind == workers.PlanCapture:
+		b.WriteString(": " + printable(p.Why))
+	default:
 		b.WriteString(": " + leavings(p))
 	}
 	b.WriteString("\n")
@@ -173,7 +177,9 @@ func planText(p workers.Planned) string {
 		b.WriteString("    note: " + printable(p.Why) + "\n")
 	}
 	if p.SQL != "" {
-		b.WriteString("    runs: " + printable(p.SQL) + "\n")
+		for i, line := range strings.Split(p.SQL, "\n") {
+			b.WriteString([]string{"    runs: ", "          "}[min(i, 1)] + printable(strings.ReplaceAll(line, "\t", "  ")) + "\n")
+		}
 	}
 	for _, f := range p.Fields {
 		b.WriteString("    " + fieldText(f) + "\n")

@@ -86,6 +86,7 @@ func Examine(ctx context.Context, cfg Config, emit func(Check) error) (Summary, 
 	d.broker(ctx)
 	d.channels(ctx, db)
 	if db != nil {
+		d.captures(ctx, db)
 		_ = db.Close() // it was only read
 	}
 	return d.sum, d.err
