@@ -90,7 +90,7 @@ func TestClassifySQLite(t *testing.T) {
 		"INSERT INTO x VALUES (2, 'b', 'x')":                      true,
 		"INSERT INTO x VALUES (2, zeroblob(2000000000), 1)":       true,
 		"INSERT INTO nowhere VALUES (1)":                          false,
-		"INSERT INTO tandem_connector VALUES (9, 9999, 'a', 0,0)": true,
+		"INSERT INTO tandem_connector (id, channel_id, name, ord, retired) VALUES (9, 9999, 'a', 0,0)": true,
 	} {
 		err := exec(t, db, q)
 		if err == nil || store.IsDataError(err) != data || data && (fault.Of(err) != fault.Permanent || fault.CodeOf(err) != fault.CodeBadRecord) {

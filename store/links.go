@@ -11,7 +11,8 @@ import (
 
 // LinkTable is the table of links. Statements that write entity rows and their
 // links from one stage name it; see LinkInsertFromStage. Its columns are
-// connector_id, remote_id, local_key, id, hash, base, customs, state, read_at.
+// connector_id, remote_id, local_key, id, hash, base, customs, state, read_at and,
+// of exports only, version, pass, written_at, writes.
 const LinkTable = "tandem_link"
 
 // LinkInsertFromStage is the statement that makes new links from a stage table
@@ -26,7 +27,7 @@ func LinkInsertFromStage(stage, where string) string {
 }
 
 // LinkUpdateFromStage is the statement that makes existing links, tombstones
-// included, what the stage says; id and customs stay. Parameters and stage are
+// included, what the stage says; id, customs and what exports know stay. Parameters and stage are
 // those of LinkInsertFromStage.
 func LinkUpdateFromStage(stage, where string) string {
 	return "UPDATE " + LinkTable + " AS l SET local_key = s.key, hash = s.hash, base = s.base, state = s.link_state, read_at = s.read_at" +

@@ -60,7 +60,8 @@ const putLinkConflict = ` ON CONFLICT (connector_id, remote_id) DO UPDATE SET lo
 // PutLinks makes links what list says, by connector and remote id: new ones are
 // inserted, known ones (tombstones included) updated except for their id.
 // Tombstones of the list go first, so that a local key can pass from one remote
-// id to another in one call. list keeps its order.
+// id to another in one call. list keeps its order. Version, Pass, WrittenAt and
+// Writes are neither written nor changed: UpdateLinks does that.
 func (tx *Tx) PutLinks(ctx context.Context, list []Link) error {
 	if len(list) == 0 {
 		return nil

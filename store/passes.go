@@ -24,7 +24,7 @@ type Pass struct {
 	Position    json.RawMessage // the caller's; nil at the start
 }
 
-const passSelect = `SELECT id, channel_id, connector_id, started_at, finished_at, total, done, created, updated, skipped, failed, position FROM tandem_pass`
+const roundSelect = `SELECT id, channel_id, connector_id, started_at, finished_at, total, done, created, updated, skipped, failed, position FROM tandem_pass`
 
 func scanPass(row scanner) (Pass, error) {
 	var p Pass
@@ -77,7 +77,7 @@ func (tx *Tx) AdvancePass(ctx context.Context, s PassStep) error {
 
 // Pass reads a pass; an unknown one is a not_found fault.
 func (tx *Tx) Pass(ctx context.Context, id int64) (Pass, error) {
-	p, err := scanPass(tx.row(ctx, passSelect+" WHERE id = ?", id))
+	p, err := scanPass(tx.row(ctx, roundSelect+" WHERE id = ?", id))
 	return p, errNoRow(err, "pass", id)
 }
 
@@ -86,5 +86,5 @@ func (tx *Tx) Passes(ctx context.Context, channelID int64, limit int) ([]Pass, e
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	return collect(ctx, tx, scanPass, passSelect+" WHERE channel_id = ? ORDER BY id DESC LIMIT ?", channelID, limit)
+	return collect(ctx, tx, scanPass, roundSelect+" WHERE channel_id = ? ORDER BY id DESC LIMIT ?", channelID, limit)
 }

@@ -102,6 +102,11 @@ func testDirtyClaim(t *testing.T, db *store.DB) {
 	equal(t, "nothing due", keyList(h.claimRows(t, l, 10)), "[]")
 	equal(t, "named", keyList(h.claimRows(t, l, 10, "d", "b", "d", "x")), "[b d]")
 	equal(t, "none named", len(h.claimRows(t, l, 10, []string{}...)), 0)
+
+	// The other lease lives on under the same epoch.
+	write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.ReleaseLease(ctx, l) })
+	equal(t, "after its lease", h.claimedKeys(t, "b", "d"), "[]")
+	equal(t, "free for the other", keyList(h.claimRows(t, beside, 10, "b", "d")), "[b d]")
 }
 
 // testDirtyChanged ends claims of rows that changed meanwhile.
@@ -245,7 +250,7 @@ func testDirtyDefer(t *testing.T, db *store.DB) {
 			t.Fatalf("%s: %+v", key, d)
 		}
 	}
-	if d := rows["2"]; d.Reason != "" || d.Attempts != 0 || d.ClaimEpoch != 0 || d.NextAt == until {
+	if d := rows["2"]; d.Reason != "" || d.Attempts != 0 || d.ClaimEpoch != 0 || d.NextAt.Equal(until) {
 		t.Fatalf("changed meanwhile: %+v", d)
 	}
 	equal(t, "free", h.claimedKeys(t, "1", "2", "3"), "[]")
