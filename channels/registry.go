@@ -15,6 +15,22 @@ var typeName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
 type Registry struct {
 	mu    sync.RWMutex
 	types map[string]Type
+	hooks []Hook
+}
+
+// AddHook has a hook called for every record of every channel, after those that
+// were added before it.
+func (r *Registry) AddHook(h Hook) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hooks = append(r.hooks, h)
+}
+
+// Hooks gives the hooks in the order in which they were added.
+func (r *Registry) Hooks() []Hook {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(r.hooks)
 }
 
 // Default is the registry that channel types enter from their init functions:

@@ -114,3 +114,41 @@ func (tx *Tx) ChangesOf(ctx context.Context, connectorID int64, localID, remoteI
 	}
 	return list, nil
 }
+
+// TurnsOf counts, per local row, how often updates of the two sides took turns
+// since a time: a local update after one of the remote is a turn, and the other
+// way round. Rows without one are not there.
+func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, since time.Time) (map[string]int, error) {
+	turns := map[string]int{}
+	if len(keys) == 0 {
+		return turns, nil
+	}
+	records := make([]string, len(keys))
+	byRecord := make(map[string]string, len(keys))
+	for i, k := range keys {
+		records[i] = recordOf("l/", k)
+		byRecord[records[i]] = k
+	}
+	last := map[string]string{}
+	err := tx.each(ctx, func(row scanner) error {
+		var rec string
+		var body jsonText
+		if err := row.Scan(&rec, &body); err != nil {
+			return err
+		}
+		var c Change
+		if err := json.Unmarshal(body.raw, &c); err != nil || c.Op != "update" {
+			return err
+		}
+		if before := last[rec]; before != "" && before != c.Side {
+			turns[byRecord[rec]]++
+		}
+		last[rec] = c.Side
+		return nil
+	}, "SELECT record, body FROM tandem_change WHERE connector_id = ? AND record IS NOT NULL AND record @any(?) AND at >= ? ORDER BY seq",
+		connectorID, tx.texts(sorted(records)), tx.time(since))
+	if err != nil {
+		return nil, fmt.Errorf("turns of connector %d: %w", connectorID, err)
+	}
+	return turns, nil
+}

@@ -54,6 +54,9 @@ type exporter struct {
 	pos    position
 	ids    linkIDs
 	refs   *references
+	// ctx is what hooks are called with; stopped is a hook's wish to end the run.
+	ctx     context.Context //nolint:containedctx // it is that of run, whose deliverer the exporter is
+	stopped error
 	// only are the local keys that the request names; nil is whatever is due.
 	only []string
 }
@@ -143,6 +146,7 @@ func (x *exporter) named(ctx context.Context, tx *store.Tx) ([]string, error) {
 func (x *exporter) run(ctx context.Context) (Outcome, error) {
 	ctx, stop := x.watch(ctx)
 	defer stop()
+	x.ctx = ctx
 	for x.pos.Stage != stageEnd {
 		through, err := x.stage(ctx)
 		if err != nil {

@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/entities"
@@ -11,6 +12,14 @@ import (
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/judge"
 	"github.com/tandem-sync/tandem/sync/record"
+)
+
+// A row whose sides have written over each other more than maxTurns times within
+// an hour is parked: two systems that each put a value into their own form would
+// go on for ever.
+const (
+	maxTurns    = 5
+	turnsWithin = time.Hour
 )
 
 // outBatch is local rows on their way out, with the position after them.
@@ -36,6 +45,7 @@ type outItem struct {
 	rec    *record.Record // the remote's record as it was just read; nil: not read
 	first  bool           // the link does not exist yet
 	waits  bool           // a reference cannot be told yet
+	turns  int            // how often the sides wrote over each other lately
 
 	base     halves
 	dec      judge.Decision
@@ -49,6 +59,7 @@ type outItem struct {
 	why    string // the stable word for fate
 	err    error  // why it is parked or put off
 	reread bool   // the direct sync shall have a look at the remote record
+	unskip bool   // it is not as it was when a person skipped it
 }
 
 // fate is what becomes of a row in this batch.
@@ -209,11 +220,31 @@ func (x *exporter) fill(ctx context.Context, tx *store.Tx, b *outBatch) error {
 	for i := range intents {
 		at[intents[i].LocalKey].intent = &intents[i]
 	}
+	if err := x.takeTurns(ctx, tx, at, now); err != nil {
+		return err
+	}
 	rows, err := x.C.Local.Load(ctx, tx, keys)
 	for i := range rows {
 		if it := at[rows[i].Key]; it != nil && !rows[i].Deleted {
 			it.row = &rows[i]
 		}
+	}
+	return err
+}
+
+// takeTurns finds out which of the rows that were exported within the last hour
+// go back and forth.
+func (x *exporter) takeTurns(ctx context.Context, tx *store.Tx, items map[string]*outItem, now time.Time) error {
+	since := now.Add(-turnsWithin)
+	var keys []string
+	for key, it := range items {
+		if it.link != nil && it.link.WrittenAt >= since.UnixMilli() {
+			keys = append(keys, key)
+		}
+	}
+	turns, err := tx.TurnsOf(ctx, x.C.ID, keys, since)
+	for key, n := range turns {
+		items[key].turns = n
 	}
 	return err
 }

@@ -253,6 +253,14 @@ func (x *exporter) adopt(it *outItem, alt int, r *record.Record, owners map[stri
 	it.link, it.rec, it.remote, it.base = &link, r, r.Values, halves{}
 }
 
+// safety is the class of a create.
+func (x *exporter) safety(it *outItem) string {
+	if s, ok := x.C.Remote.(channels.SafetyOf); ok {
+		return s.SafetyOf(x.fields, channels.Order{Op: channels.OrderCreate, Values: it.there})
+	}
+	return x.caps.Safety
+}
+
 // repeatable decides whether a row that was looked for in vain is created now.
 // After a create whose outcome is not known, that depends on what keeps the
 // remote from making a second record.
@@ -260,7 +268,7 @@ func (x *exporter) repeatable(it *outItem, named bool, now time.Time) {
 	if it.intent == nil {
 		return
 	}
-	switch safety := x.caps.Safety; {
+	switch safety := x.safety(it); {
 	case safety == channels.SafetyKey, safety == channels.SafetyUnique && named:
 	case safety == channels.SafetyLookup && named:
 		if visible := it.intent.CreatedAt.Add(x.caps.Settle); now.Before(visible) {

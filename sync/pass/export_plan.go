@@ -24,10 +24,15 @@ func (x *exporter) export(ctx context.Context, b *outBatch) error {
 		return err
 	}
 	for i := range b.items {
-		if it := &b.items[i]; it.fate == fateOpen {
+		it := &b.items[i]
+		switch {
+		case it.fate != fateOpen:
+		case x.stopped != nil:
+			it.end(fateLater, whyStopped, x.stopped)
+		default:
 			x.decide(it, i)
 		}
-		if it := &b.items[i]; it.order != nil || it.fate == fateParked {
+		if it.order != nil || it.fate == fateParked {
 			b.next.Count++ // what says nothing new is no use of the limit
 		}
 	}
@@ -42,13 +47,22 @@ func (x *exporter) export(ctx context.Context, b *outBatch) error {
 		return err
 	}
 	x.pos = b.next
+	if trouble == nil {
+		trouble = x.stopped
+	}
 	return trouble
 }
+
+// whyStopped says that a hook ended the run.
+const whyStopped = "stopped"
 
 // prepare settles what needs no look at the remote and brings the rest into the
 // remote's form.
 func (x *exporter) prepare(ctx context.Context, b *outBatch) error {
 	if err := x.scopes(ctx, b); err != nil {
+		return err
+	}
+	if err := x.heldOut(ctx, b); err != nil {
 		return err
 	}
 	for i := range b.items {
@@ -114,11 +128,14 @@ func (x *exporter) compare(it *outItem) {
 func (x *exporter) toRemote(it *outItem) {
 	m := x.C.Manual
 	it.there = make([]record.Value, m.Len())
+	if !x.hook(channels.BeforeMapping, it, nil) {
+		return
+	}
 	if err := m.ToRemote(it.out, it.there); err != nil {
 		it.end(fateParked, reasonOf(err), err)
 		return
 	}
-	if it.link != nil {
+	if !x.hook(channels.AfterMapping, it, nil) || it.link != nil {
 		return
 	}
 	if field, missing := m.RequiredMissingRemote(it.there); missing {
@@ -184,7 +201,7 @@ func (x *exporter) readRemote(ctx context.Context, b *outBatch) error {
 	var ids []string
 	for i := range b.items {
 		it := &b.items[i]
-		if it.fate == fateOpen && it.link != nil && (x.C.TwoWay || it.base.local == nil) {
+		if it.fate == fateOpen && it.link != nil && (x.C.TwoWay || x.caps.Whole || it.base.local == nil || it.dirty.Reason == whyGone) {
 			at[it.link.RemoteID] = it
 			ids = append(ids, it.link.RemoteID)
 		}
@@ -226,6 +243,20 @@ func (x *exporter) met(it *outItem, r *record.Record) {
 	it.rec, it.remote = r, r.Values
 }
 
+// whyGone says that the remote did not know a record when it was to be changed.
+const whyGone = "gone"
+
+// doubted deals with a record that the remote did not know when it was to be
+// changed: a wrong path would say so of every record. It is asked for by id,
+// where that can be done, before it counts as gone.
+func (x *exporter) doubted(it *outItem) {
+	if _, ok := x.C.Remote.(channels.Getter); !ok {
+		x.recordGone(it)
+		return
+	}
+	it.end(fateLater, whyGone, fault.New(fault.Retryable, whyGone, "export", "the remote does not know record %s, or not by this path", it.remoteID()))
+}
+
 // recordGone settles a pair whose remote record does not exist any more although
 // its row was changed: the row stays. Where deletions at the remote delete rows,
 // that is left to a complete direct sync, which is guarded against mistakes.
@@ -255,16 +286,44 @@ func (x *exporter) decide(it *outItem, n int) {
 	} else {
 		it.remote = make([]record.Value, len(it.local))
 	}
+	if !x.hook(channels.BeforeJudging, it, nil) {
+		return
+	}
 	x.C.Rules.Record(x.sheet(it, want), &it.dec)
 	x.take(it, want)
+	if !x.allowed(it) {
+		return
+	}
 	switch {
 	case it.order == nil:
 		it.fate = fateSettled
+	case it.turns > maxTurns:
+		it.end(fateParked, "ping_pong", fault.New(fault.Permanent, "ping_pong", "export",
+			"the two sides of row %s have written over each other %d times within an hour", it.key, it.turns).
+			WithHint("look at the record's history (`tandem records explain`): a transform or the remote changes what was written"))
 	case !x.caps.Update:
 		it.end(fateSkipped, "update_off", nil)
 	default:
+		x.complete(it)
 		it.order.N, it.order.Op, it.order.ID = n, channels.OrderUpdate, it.link.RemoteID
 		it.order.Version, it.order.Customs = it.link.Version, it.link.Customs
+	}
+}
+
+// complete gives an order every mapped value where the remote takes whole records
+// only: what is not sent would be cleared there.
+func (x *exporter) complete(it *outItem) {
+	if !x.caps.Whole {
+		return
+	}
+	for f := range it.order.Values {
+		switch v := &it.order.Values[f]; {
+		case v.Has():
+		case it.remote[f].Has():
+			*v = it.remote[f]
+		default:
+			*v = it.there[f]
+		}
 	}
 }
 
@@ -356,6 +415,7 @@ func (x *exporter) conflict(it *outItem, f int, want record.Value) store.Conflic
 	c := store.Conflict{
 		ChannelID: x.C.ChannelID, ConnectorID: x.C.ID, Connector: x.C.Name, LocalKey: it.key, RemoteID: it.remoteID(),
 		Field: x.C.Manual.Fields()[f].Local, Local: jsonOf(it.local[f]), Remote: jsonOf(want), RunID: x.in.Run.ID,
+		Seen: mapping.EncodeBase(it.local[f:f+1], it.remote[f:f+1]),
 	}
 	if at := it.dirty.At; !at.IsZero() {
 		c.LocalAt = &at
@@ -385,4 +445,5 @@ func (x *exporter) orderCreate(it *outItem, n int) {
 			})
 		}
 	}
+	x.hook(channels.BeforeWriting, it, it.order.Values)
 }

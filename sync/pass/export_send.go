@@ -125,7 +125,7 @@ func (x *exporter) outcome(it *outItem, trouble error) {
 	case channels.Written:
 		x.written(it)
 	case channels.Gone:
-		x.recordGone(it)
+		x.doubted(it)
 	case channels.Exists:
 		x.exists(it)
 	case channels.Refused:
@@ -165,7 +165,7 @@ func (x *exporter) written(it *outItem) {
 	answered := r.Record != nil && len(r.Record.Values) == len(o.Values) && x.C.Manual.CanonRemote(r.Record.Values) == nil
 	for f := range o.Values {
 		switch {
-		case !o.Values[f].Has():
+		case !o.Values[f].Has() || o.Op == channels.OrderUpdate && !it.dec.Verdicts[f].WriteRemote:
 		case answered && r.Record.Values[f].Has():
 			it.dec.Remote[f] = r.Record.Values[f]
 		default:

@@ -31,6 +31,7 @@ type results struct {
 	later          []store.DirtyDefer
 	park           []store.Parked
 	unpark         []string // local keys
+	unskip         []string // rows that are no longer as they were when a person skipped them
 	close          []string // creates that are settled
 	unknown        []string // creates whose outcome is not known
 	lines          []store.Change
@@ -115,6 +116,9 @@ func (x *exporter) book(r *results, it *outItem, now time.Time, moved bool) {
 	case fateOpen, fateSettled:
 		x.bookSettled(r, it, now)
 	}
+	if it.unskip {
+		r.unskip = append(r.unskip, it.key)
+	}
 	if it.reread {
 		r.reread = append(r.reread, it.link.RemoteID)
 	}
@@ -142,10 +146,12 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 			r.add.Unchanged++
 		}
 	case it.order.Op == channels.OrderCreate:
+		x.told(it)
 		r.add.Created++
 		r.add.Pushed++
 		r.lines = append(r.lines, x.line(it, "create", it.fields))
 	default:
+		x.told(it)
 		r.add.Updated++
 		r.add.Pushed++
 		r.lines = append(r.lines, x.line(it, "update", it.fields))
@@ -214,7 +220,7 @@ func (it *outItem) movedTo() string {
 
 // bookLater books a row that is tried again.
 func (x *exporter) bookLater(r *results, it *outItem, now time.Time) {
-	if it.dirty.Attempts+1 >= maxTries && it.why != "not_sent" {
+	if it.dirty.Attempts+1 >= maxTries && it.why != "not_sent" && it.why != whyStopped && it.why != "ref" {
 		x.bookParked(r, it)
 		return
 	}
@@ -232,7 +238,7 @@ func (x *exporter) bookLater(r *results, it *outItem, now time.Time) {
 	} else if it.why == "not_sent" && it.create() && it.intent == nil {
 		r.close = append(r.close, it.key) // nothing was sent: there is nothing to look for
 	}
-	r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Until: now.Add(wait), Reason: it.why, CountAttempt: it.why != "not_sent" && it.why != "exists"})
+	r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Until: now.Add(wait), Reason: it.why, CountAttempt: it.why != "not_sent" && it.why != "exists" && it.why != whyStopped && it.why != "ref"})
 }
 
 // create reports whether the item's order was to make a record.
@@ -246,7 +252,7 @@ func (x *exporter) bookParked(r *results, it *outItem) {
 		kind = store.ParkedDuplicate
 	case "create_unknown":
 		kind = store.ParkedUnknown
-	case "write_refused", "unknown_outcome", "changed":
+	case "write_refused", "unknown_outcome", "changed", "ping_pong":
 		kind = store.ParkedRefused
 	}
 	r.add.Parked++
@@ -335,6 +341,9 @@ func (x *exporter) storeLedger(ctx context.Context, tx *store.Tx, r *results) er
 		return err
 	}
 	if _, err := tx.SettleConflicts(ctx, x.C.ID, r.resolved); err != nil {
+		return err
+	}
+	if err := tx.EndSkipsOut(ctx, x.C.ID, r.unskip); err != nil {
 		return err
 	}
 	if _, err := tx.Park(ctx, r.park); err != nil {

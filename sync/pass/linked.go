@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/judge"
@@ -113,6 +114,9 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
 		pl.parkRecord(it, reasonOf(err), err)
 		return
 	}
+	if !pl.hook(channels.AfterMapping, it, want, nil) || !pl.hook(channels.BeforeJudging, it, local, nil) {
+		return
+	}
 	base, hasBase := pl.base(link, n)
 	it.local = make([]record.Value, n)
 	writes := false
@@ -127,6 +131,9 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
 		case v.Reason == "local_edit_held":
 			it.local[f] = base.local[f]
 		}
+	}
+	if !pl.decided(it, local, out, &writes) {
+		return
 	}
 	it.remote = keepAbsent(it.remote, base.remote)
 	next := *link

@@ -59,6 +59,8 @@ type Connector struct {
 	Captured bool
 	// Limit is the most records of a step and run; 0 is all.
 	Limit int
+	// Hooks are called for every record.
+	Hooks []channels.Hook
 	// RefConnectors are the connectors behind Manual.Refs, in that order.
 	RefConnectors []int64
 	// Redact takes the channel's credentials out of a text that is kept for

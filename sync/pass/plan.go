@@ -6,6 +6,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/yield"
@@ -28,6 +29,7 @@ type plan struct {
 	lines   []store.Change
 	again   []string // to be requested again by id
 	seen    []uint64
+	made    []uint64 // links of rows that were created
 	others  []uint64
 	// The way back: rows that have something to tell, fields that a person
 	// decides and those that nobody has to any more.
@@ -53,6 +55,7 @@ type item struct {
 
 // planner plans records inside one transaction.
 type planner struct {
+	ctx    context.Context //nolint:containedctx // a planner lives as long as one call, and hooks take it
 	s      *slice
 	tx     *store.Tx
 	p      *plan
@@ -66,6 +69,8 @@ type planner struct {
 	// skipped has, by remote id, the fingerprints under which a person skipped
 	// records of the batch.
 	skipped map[string][]string
+	// stop is a hook's wish to end the run.
+	stop error
 	// dirty has the local changes that wait to go out, by key; refs the records
 	// that the batch refers to.
 	dirty map[string]store.Dirty
@@ -81,7 +86,7 @@ func (s *slice) plan(ctx context.Context, b *batch) (*plan, error) {
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		p = &plan{}
 		pl := &planner{
-			s: s, tx: tx, p: p, readAt: b.readAt, sure: s.in.Run.Spec.Flags.Force,
+			ctx: ctx, s: s, tx: tx, p: p, readAt: b.readAt, sure: s.in.Run.Spec.Flags.Force,
 			listing: b.next.Stage == stageList && !b.next.Repeated,
 		}
 		recs := fold(b.recs)
@@ -156,7 +161,10 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 	if err := pl.linked(ctx, linked); err != nil {
 		return err
 	}
-	return pl.unlinked(ctx, fresh)
+	if err := pl.unlinked(ctx, fresh); err != nil {
+		return err
+	}
+	return pl.stop
 }
 
 // relinks reports whether a pair that was taken apart is put together again when
@@ -204,6 +212,9 @@ func (pl *planner) usable(it *item) bool {
 		return false
 	case r.Deleted:
 		pl.tombstone(it)
+		return false
+	}
+	if !pl.hook(channels.BeforeMapping, it, nil, nil) {
 		return false
 	}
 	if err := pl.s.C.Manual.CanonRemote(r.Values); err != nil {

@@ -255,7 +255,7 @@ func (s *slice) planRemoval(ctx context.Context, ids []string, readAt int64) (*p
 		return p, nil
 	}
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		pl := &planner{s: s, tx: tx, p: p, readAt: readAt, sure: true}
+		pl := &planner{ctx: ctx, s: s, tx: tx, p: p, readAt: readAt, sure: true}
 		return pl.removals(ctx, ids)
 	})
 	return p, err

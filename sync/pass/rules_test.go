@@ -223,3 +223,23 @@ func TestManyDeletionsWaitForAPerson(t *testing.T) {
 		p.quiet()
 	})
 }
+
+func TestSidesThatWriteOverEachOtherForEver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		p := newPair(b)
+		p.remote.put("1", "email", "ann@x.org", "name", "Ann")
+		p.sync(store.Spec{})
+		for i := range 12 {
+			// Something here and something there each insist on their own form.
+			p.exec("UPDATE contacts SET name = ?", "HERE"+string(rune('a'+i)))
+			p.push(store.Spec{})
+			p.remote.put("1", "name", "there"+string(rune('a'+i)))
+			p.sync(store.Spec{})
+		}
+		eq(t, "parked", p.number("SELECT count(*) FROM tandem_parked WHERE reason = 'ping_pong' AND resolved = ''"), 1)
+		if n := len(p.w.orders); n > 5 {
+			t.Errorf("%d writes before it was parked", n)
+		}
+	})
+}

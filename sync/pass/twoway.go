@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
@@ -31,6 +32,9 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 	}
 	if err != nil {
 		pl.parkRecord(it, reasonOf(err), err)
+		return
+	}
+	if !pl.hook(channels.AfterMapping, it, want, nil) || !pl.hook(channels.BeforeJudging, it, local, nil) {
 		return
 	}
 	base := baseOf(link, n)
@@ -62,6 +66,9 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 		default:
 			pl.p.agreed = append(pl.p.agreed, store.ConflictKey{LocalKey: row.Key, Field: m.Fields()[f].Local})
 		}
+	}
+	if !pl.decided(it, local, out, &writes) {
+		return
 	}
 	it.lost += int64(dec.Conflicts)
 	if tells {
@@ -124,6 +131,7 @@ func (pl *planner) dispute(it *item, f int, key string, local, want record.Value
 	c := store.Conflict{
 		ChannelID: pl.s.C.ChannelID, ConnectorID: pl.s.C.ID, Connector: pl.s.C.Name, LocalKey: key, RemoteID: it.rec.ID,
 		Field: pl.s.C.Manual.Fields()[f].Local, Local: jsonOf(local), Remote: jsonOf(want), RunID: pl.s.in.Run.ID,
+		Seen: mapping.EncodeBase([]record.Value{local}, []record.Value{it.rec.Values[f]}),
 	}
 	if at := changedAt(it.rec, f); !at.IsZero() {
 		c.RemoteAt = &at

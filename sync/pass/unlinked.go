@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
@@ -27,6 +28,9 @@ func (pl *planner) unlinked(ctx context.Context, items []item) error {
 		it.local = slab[i*n : (i+1)*n : (i+1)*n]
 		if _, err := pl.toLocal(it.rec, it.local); err != nil {
 			pl.parkRecord(&it, reasonOf(err), err)
+			continue
+		}
+		if !pl.hook(channels.AfterMapping, &it, it.local, nil) {
 			continue
 		}
 		open = append(open, it)
@@ -181,6 +185,9 @@ func (pl *planner) create(it *item, old *store.Link) {
 	}
 	if _, missing := pl.s.C.Manual.RequiredMissing(it.local); missing {
 		pl.skip(it, "required")
+		return
+	}
+	if !pl.hook(channels.BeforeWriting, it, nil, it.local) {
 		return
 	}
 	_, set := pl.s.C.Manual.SetLocal()

@@ -113,7 +113,7 @@ func (s *slice) apply(ctx context.Context, tx *store.Tx, w *entities.Writer, b *
 			return nil
 		}
 		sub := &plan{items: p.items}
-		pl := &planner{s: s, tx: tx, p: sub, readAt: b.readAt, sure: true}
+		pl := &planner{ctx: ctx, s: s, tx: tx, p: sub, readAt: b.readAt, sure: true}
 		if err := pl.records(ctx, retry); err != nil {
 			return err
 		}
@@ -213,6 +213,7 @@ func refusal(err error) string {
 
 // count books a change that is written.
 func (s *slice) count(p *plan, c *entities.Change, it *item) {
+	s.wrote(c, it)
 	p.add.Conflicts += it.lost
 	if c.NewLink || it.head == nil && c.Link.ID > 0 {
 		p.seen = append(p.seen, uint64(c.Link.ID))
@@ -231,6 +232,7 @@ func (s *slice) count(p *plan, c *entities.Change, it *item) {
 	switch c.Op {
 	case entities.OpInsert:
 		p.add.Created++
+		p.made = append(p.made, uint64(c.Link.ID))
 	case entities.OpUpdate:
 		p.add.Updated++
 	case entities.OpDelete:
@@ -269,6 +271,11 @@ func (s *slice) book(ctx context.Context, tx *store.Tx, b *batch, p *plan) error
 	}
 	if len(p.lines) > 0 {
 		if err := tx.AddChanges(ctx, s.in.Run.ID, p.lines); err != nil {
+			return err
+		}
+	}
+	if !s.dry() {
+		if err := tx.AddMade(ctx, s.in.Run.ID, s.C.ID, b.no, p.made); err != nil {
 			return err
 		}
 	}
@@ -312,6 +319,7 @@ func (p *plan) absorb(sub *plan) {
 	p.lines = append(p.lines, sub.lines...)
 	p.again = append(p.again, sub.again...)
 	p.seen = append(p.seen, sub.seen...)
+	p.made = append(p.made, sub.made...)
 	p.others = append(p.others, sub.others...)
 	p.tell = append(p.tell, sub.tell...)
 	p.disputed = append(p.disputed, sub.disputed...)
