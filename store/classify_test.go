@@ -84,12 +84,12 @@ func TestClassifySQLite(t *testing.T) {
 		}
 	}
 	for q, data := range map[string]bool{
-		"INSERT INTO x VALUES (2, 'a', 1)":                        true,
-		"INSERT INTO x VALUES (2, 'b', 0)":                        true,
-		"INSERT INTO x (rowid) VALUES ('x')":                      true,
-		"INSERT INTO x VALUES (2, 'b', 'x')":                      true,
-		"INSERT INTO x VALUES (2, zeroblob(2000000000), 1)":       true,
-		"INSERT INTO nowhere VALUES (1)":                          false,
+		"INSERT INTO x VALUES (2, 'a', 1)":                  true,
+		"INSERT INTO x VALUES (2, 'b', 0)":                  true,
+		"INSERT INTO x (rowid) VALUES ('x')":                true,
+		"INSERT INTO x VALUES (2, 'b', 'x')":                true,
+		"INSERT INTO x VALUES (2, zeroblob(2000000000), 1)": true,
+		"INSERT INTO nowhere VALUES (1)":                    false,
 		"INSERT INTO tandem_connector (id, channel_id, name, ord, retired) VALUES (9, 9999, 'a', 0,0)": true,
 	} {
 		err := exec(t, db, q)
