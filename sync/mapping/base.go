@@ -21,99 +21,84 @@ import (
 // escaped only where JSON demands it.
 
 // EncodeBase writes the base pair of a record. Both slices have the manual's
-// length. It allocates once unless much needs escaping.
+// length.
 func EncodeBase(local, remote []record.Value) string {
-	size := 2
-	for i := range local {
-		size += len(local[i].Text) + 10
-		if local[i] != remote[i] {
-			size += len(remote[i].Text) + 20
-		}
-	}
-	var b strings.Builder
-	b.Grow(size)
-	b.WriteByte('[')
+	var room [512]byte
+	return string(AppendBase(room[:0], local, remote))
+}
+
+// AppendBase is EncodeBase into b.
+func AppendBase(b []byte, local, remote []record.Value) []byte {
+	b = append(b, '[')
 	for i := range local {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
 		if local[i] == remote[i] {
-			appendValue(&b, local[i])
+			b = appendValue(b, local[i])
 			continue
 		}
-		b.WriteString(`{"l":`)
-		appendValue(&b, local[i])
-		b.WriteString(`,"r":`)
-		appendValue(&b, remote[i])
-		b.WriteByte('}')
+		b = appendValue(append(b, `{"l":`...), local[i])
+		b = appendValue(append(b, `,"r":`...), remote[i])
+		b = append(b, '}')
 	}
-	b.WriteByte(']')
-	return b.String()
+	return append(b, ']')
 }
 
-func appendValue(b *strings.Builder, v record.Value) {
+func appendValue(b []byte, v record.Value) []byte {
 	switch v.Kind {
 	case record.Text:
-		appendText(b, v.Text)
+		return appendText(b, v.Text)
 	case record.Null:
-		b.WriteString("null")
+		return append(b, "null"...)
 	case record.Number:
 		if bareNumber(v.Text) {
-			b.WriteString(v.Text)
-			return
+			return append(b, v.Text...)
 		}
-		appendTagged(b, 'n', v.Text)
+		return appendTagged(b, 'n', v.Text)
 	case record.Bool:
 		if v.Text == "true" || v.Text == "false" {
-			b.WriteString(v.Text)
-			return
+			return append(b, v.Text...)
 		}
-		appendTagged(b, 'b', v.Text)
+		return appendTagged(b, 'b', v.Text)
 	case record.JSON:
-		appendTagged(b, 'j', v.Text)
+		return appendTagged(b, 'j', v.Text)
 	case record.Absent:
-		b.WriteByte('0')
 	}
+	return append(b, '0')
 }
 
-func appendTagged(b *strings.Builder, tag byte, text string) {
-	b.WriteString(`["`)
-	b.WriteByte(tag)
-	b.WriteString(`",`)
-	appendText(b, text)
-	b.WriteByte(']')
+func appendTagged(b []byte, tag byte, text string) []byte {
+	b = appendText(append(b, '[', '"', tag, '"', ','), text)
+	return append(b, ']')
 }
 
 const hexDigits = "0123456789abcdef"
 
-func appendText(b *strings.Builder, s string) {
-	b.WriteByte('"')
+func appendText(b []byte, s string) []byte {
+	b = append(b, '"')
 	start := 0
 	for i := range len(s) {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' {
 			continue
 		}
-		b.WriteString(s[start:i])
+		b = append(b, s[start:i]...)
 		start = i + 1
 		switch c {
 		case '"', '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
+			b = append(b, '\\', c)
 		case '\n':
-			b.WriteString(`\n`)
+			b = append(b, `\n`...)
 		case '\r':
-			b.WriteString(`\r`)
+			b = append(b, `\r`...)
 		case '\t':
-			b.WriteString(`\t`)
+			b = append(b, `\t`...)
 		default:
-			b.WriteString(`\u00`)
-			b.WriteByte(hexDigits[c>>4])
-			b.WriteByte(hexDigits[c&15])
+			b = append(append(b, `\u00`...), hexDigits[c>>4], hexDigits[c&15])
 		}
 	}
-	b.WriteString(s[start:])
-	b.WriteByte('"')
+	return append(append(b, s[start:]...), '"')
 }
 
 // bareNumber reports whether the number s is written as it is: 0 stands for

@@ -2,11 +2,18 @@ package pass
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/record"
 )
+
+// expect makes room for so many changes.
+func (pl *planner) expect(n int) {
+	pl.p.items, pl.p.changes = slices.Grow(pl.p.items, n), slices.Grow(pl.p.changes, n)
+}
 
 // change adds a change to the plan and remembers the item behind it.
 func (pl *planner) change(it *item, c entities.Change) {
@@ -19,6 +26,12 @@ func (pl *planner) change(it *item, c entities.Change) {
 		p.seen = append(p.seen, uint64(it.head.ID))
 		p.locals = append(p.locals, it.head.LocalKey)
 	}
+}
+
+// encodeBase writes a base pair; those of a batch lie together.
+func (pl *planner) encodeBase(local, remote []record.Value) string {
+	pl.scratch = mapping.AppendBase(pl.scratch[:0], local, remote)
+	return pl.bases.Text(pl.scratch)
 }
 
 // line notes for a dry run what happens to a record that is not written.

@@ -18,6 +18,7 @@ func (pl *planner) linked(ctx context.Context, items []item) error {
 	if len(items) == 0 {
 		return nil
 	}
+	pl.expect(len(items))
 	links, rows, err := pl.pairs(ctx, items)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func (pl *planner) linked(ctx context.Context, items []item) error {
 		if link.ReadAt > pl.readAt {
 			// Written from a read that began after ours: this copy is stale.
 			pl.p.again = append(pl.p.again, it.rec.ID)
-			pl.unchanged(link.LinkHead)
+			pl.unchanged(&link.LinkHead)
 			continue
 		}
 		if it.rec.OutOfScope {
@@ -138,7 +139,7 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
 	it.remote = keepAbsent(it.remote, base.remote)
 	next := *link
 	next.Hash, next.ReadAt, next.State = it.hash, pl.readAt, store.Linked
-	next.Base = mapping.EncodeBase(it.local, it.remote)
+	next.Base = pl.encodeBase(it.local, it.remote)
 	c := entities.Change{Op: entities.OpLink, Key: row.Key, New: out, Old: row.Values, Link: next, NewLink: link.RemoteID == ""}
 	if writes {
 		c.Op = entities.OpUpdate

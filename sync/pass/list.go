@@ -22,6 +22,11 @@ type batch struct {
 	total  *int64
 	absent bool // its tombstones are candidates for removal
 	before int  // records that the run had written before it
+
+	// What fold made of recs: the records to deal with, and where each id is
+	// among them.
+	folded []*record.Record
+	at     map[string]int
 }
 
 // list reads the listing batch by batch.
@@ -107,6 +112,7 @@ func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch,
 		src.took(page)
 		bytes += page.Bytes
 		if len(b.recs) >= s.most || bytes >= batchBytes {
+			s.lastLen = len(b.recs)
 			return b, nil
 		}
 	}
@@ -115,9 +121,12 @@ func (s *slice) assemble(ctx context.Context, src *source, at position) (*batch,
 func (s *slice) addPage(b *batch, page channels.Page) {
 	s.scope(page.Records)
 	s.measure(page)
-	if b.recs == nil {
+	if b.recs == nil && s.lastLen <= len(page.Records) {
 		b.recs = page.Records
 	} else {
+		if b.recs == nil { // most likely as many as last time
+			b.recs = make([]record.Record, 0, s.lastLen)
+		}
 		b.recs = append(b.recs, page.Records...)
 	}
 	b.readAt = min(b.readAt, page.FetchStarted.UnixMilli())

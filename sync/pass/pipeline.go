@@ -269,13 +269,11 @@ func (pp *pipeline) busy(ln *lane) bool {
 
 // overlapsIDs reports whether a batch in flight has one of b's remote ids.
 func (pp *pipeline) overlapsIDs(b *batch) bool {
+	recs := b.fold()
 	for _, j := range pp.jobs {
-		ids := make(map[string]struct{}, len(j.b.recs))
-		for i := range j.b.recs {
-			ids[j.b.recs[i].ID] = struct{}{}
-		}
-		for i := range b.recs {
-			if _, ok := ids[b.recs[i].ID]; ok {
+		j.b.fold()
+		for _, r := range recs {
+			if _, ok := j.b.at[r.ID]; ok {
 				return true
 			}
 		}

@@ -75,6 +75,9 @@ type planner struct {
 	// that the batch refers to.
 	dirty map[string]store.Dirty
 	refs  *references
+
+	bases   record.Arena
+	scratch []byte
 }
 
 // plan looks a batch up on a connection of its own and judges it.
@@ -89,21 +92,27 @@ func (s *slice) plan(ctx context.Context, b *batch) (*plan, error) {
 			ctx: ctx, s: s, tx: tx, p: p, readAt: b.readAt, sure: s.in.Run.Spec.Flags.Force,
 			listing: b.next.Stage == stageList && !b.next.Repeated,
 		}
-		recs := fold(b.recs)
+		recs := b.fold()
 		pl.repeats(len(recs) < len(b.recs))
+		p.seen = make([]uint64, 0, len(recs))
 		return pl.records(ctx, recs)
 	})
 	return p, err
 }
 
 // fold keeps one of several copies of a record in a batch: the one modified
-// last, or the one read last.
-func fold(recs []record.Record) []*record.Record {
-	at := make(map[string]int, len(recs))
-	out := make([]*record.Record, 0, len(recs))
-	for i := range recs {
-		r := &recs[i]
+// last, or the one read last. It is done once, however often the batch is
+// planned.
+func (b *batch) fold() []*record.Record {
+	if b.at != nil {
+		return b.folded
+	}
+	at := make(map[string]int, len(b.recs))
+	out := make([]*record.Record, 0, len(b.recs))
+	for i := range b.recs {
+		r := &b.recs[i]
 		if r.ID == "" {
+			at[""] = -1
 			out = append(out, r)
 			continue
 		}
@@ -116,6 +125,7 @@ func fold(recs []record.Record) []*record.Record {
 		at[r.ID] = len(out)
 		out = append(out, r)
 	}
+	b.at, b.folded = at, out
 	return out
 }
 
@@ -128,11 +138,13 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 		return err
 	}
 	var linked, fresh []item
+	if len(heads) == 0 {
+		fresh = make([]item, 0, len(recs))
+	}
 	for _, r := range recs {
 		head, ok := heads[r.ID]
-		it := item{rec: r}
+		it := item{rec: r, head: head}
 		if ok {
-			it.head = &head
 			pl.repeats(!pl.sure && pl.s.met(uint64(head.ID)))
 		}
 		if !pl.usable(&it) {
@@ -177,7 +189,7 @@ func (pl *planner) relinks() bool {
 
 // lookUp finds the links of the batch in one query, leaving out the ids that
 // cannot have one.
-func (pl *planner) lookUp(ctx context.Context, recs []*record.Record) (map[string]store.LinkHead, error) {
+func (pl *planner) lookUp(ctx context.Context, recs []*record.Record) (map[string]*store.LinkHead, error) {
 	ids := make([]string, 0, len(recs))
 	for _, r := range recs {
 		if r.ID != "" && (pl.sure || pl.s.fresh.mayBeLinked(r.ID)) {
@@ -191,9 +203,9 @@ func (pl *planner) lookUp(ctx context.Context, recs []*record.Record) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	heads := make(map[string]store.LinkHead, len(rows))
-	for _, h := range rows {
-		heads[h.RemoteID] = h
+	heads := make(map[string]*store.LinkHead, len(rows))
+	for i := range rows {
+		heads[rows[i].RemoteID] = &rows[i]
 	}
 	return heads, nil
 }
@@ -228,7 +240,7 @@ func (pl *planner) usable(it *item) bool {
 	return !pl.held(it)
 }
 
-func (pl *planner) unchanged(h store.LinkHead) {
+func (pl *planner) unchanged(h *store.LinkHead) {
 	id := uint64(h.ID)
 	if !pl.s.met(id) {
 		pl.p.add.Unchanged++

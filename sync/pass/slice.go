@@ -29,6 +29,8 @@ type slice struct {
 	twice atomic.Bool
 	// parked says that the connector has, or may have, open parked records.
 	parked atomic.Bool
+	// lastLen is how many records the last full batch had.
+	lastLen int
 	// skips says that a person skipped records of the connector.
 	skips bool
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
-	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/record"
 )
 
@@ -21,6 +20,7 @@ func (pl *planner) unlinked(ctx context.Context, items []item) error {
 	}
 	m := pl.s.C.Manual
 	n := m.Len()
+	pl.expect(len(items))
 	slab := make([]record.Value, n*len(items))
 	open := items[:0]
 	for i := range items {
@@ -197,6 +197,6 @@ func (pl *planner) create(it *item, old *store.Link) {
 	}
 	c.Link.ConnectorID, c.Link.RemoteID = pl.s.C.ID, it.rec.ID
 	c.Link.Hash, c.Link.ReadAt, c.Link.State = it.hash, pl.readAt, store.Linked
-	c.Link.Base = mapping.EncodeBase(it.local, pl.agreedRemote(it))
+	c.Link.Base = pl.encodeBase(it.local, pl.agreedRemote(it))
 	pl.change(it, c)
 }

@@ -167,15 +167,11 @@ func (p *plan) rebase(m *mapping.Manual) func(c *entities.Change, stored []recor
 
 // settle counts the results and returns the records to be judged again.
 func (s *slice) settle(p *plan, changes []entities.Change, results []entities.Result, readAt int64, last bool) []*record.Record {
-	byN := make(map[int]*entities.Change, len(changes))
-	for i := range changes {
-		byN[changes[i].N] = &changes[i]
-	}
+	pl := &planner{s: s, p: p, readAt: readAt}
 	var retry []*record.Record
-	for i := range results {
-		r := &results[i]
-		c, it := byN[r.N], &p.items[r.N]
-		pl := &planner{s: s, p: p, readAt: readAt}
+	for i := range results { // in the order of changes
+		r, c := &results[i], &changes[i]
+		it := &p.items[r.N]
 		switch {
 		case r.Outcome == entities.Done:
 			if r.Key != "" {
