@@ -24,11 +24,14 @@ type Conflict struct {
 	Field       string
 	// The values as JSON; nil absent.
 	Local, Remote, Base json.RawMessage
-	LocalAt, RemoteAt   *time.Time // when each side changed; nil unknown
-	RunID               int64      // the run that met it last
-	CreatedAt           time.Time
-	Resolved            string // "" open, else how it ended
-	ResolvedAt          *time.Time
+	// Seen is what the judge saw of the field on each side, in the form of
+	// mapping.EncodeBase for one field; "" unknown.
+	Seen              string
+	LocalAt, RemoteAt *time.Time // when each side changed; nil unknown
+	RunID             int64      // the run that met it last
+	CreatedAt         time.Time
+	Resolved          string // "" open, else how it ended
+	ResolvedAt        *time.Time
 }
 
 // How a conflict ends.
@@ -39,7 +42,7 @@ const (
 )
 
 const conflictSelect = `SELECT f.id, f.channel_id, c.name, f.connector_id, f.connector, f.local_key, f.remote_id, f.field,
-	f.local_value, f.remote_value, f.base_value, f.local_at, f.remote_at, f.run_id, f.created_at, f.resolved, f.resolved_at
+	f.local_value, f.remote_value, f.base_value, f.local_at, f.remote_at, f.run_id, f.created_at, f.resolved, f.resolved_at, coalesce(f.seen, '')
 	FROM tandem_conflict f JOIN tandem_channel c ON c.id = f.channel_id`
 
 func scanConflict(row scanner) (Conflict, error) {
@@ -47,7 +50,7 @@ func scanConflict(row scanner) (Conflict, error) {
 	var local, remote, base jsonText
 	var localAt, remoteAt, created, resolved nullTime
 	err := row.Scan(&c.ID, &c.ChannelID, &c.Channel, &c.ConnectorID, &c.Connector, &c.LocalKey, &c.RemoteID, &c.Field,
-		&local, &remote, &base, &localAt, &remoteAt, &c.RunID, &created, &c.Resolved, &resolved)
+		&local, &remote, &base, &localAt, &remoteAt, &c.RunID, &created, &c.Resolved, &resolved, &c.Seen)
 	c.Local, c.Remote, c.Base = local.raw, remote.raw, base.raw
 	c.LocalAt, c.RemoteAt, c.CreatedAt, c.ResolvedAt = localAt.t, remoteAt.t, created.value(), resolved.t
 	return c, err
@@ -67,6 +70,7 @@ type conflictLine struct {
 	LocalAt   any    `json:"la"`
 	RemoteAt  any    `json:"ra"`
 	Run       int64  `json:"run"`
+	Seen      string `json:"s"`
 }
 
 // AddConflicts keeps conflicts; one that is open already gets the new values. n
@@ -79,7 +83,7 @@ func (tx *Tx) AddConflicts(ctx context.Context, list []Conflict) (n int, err err
 	for i, c := range list {
 		lines[i] = conflictLine{
 			c.ChannelID, c.ConnectorID, c.Connector, c.LocalKey, c.RemoteID, c.Field,
-			nullJSON(c.Local), nullJSON(c.Remote), nullJSON(c.Base), tx.jsonTime(c.LocalAt), tx.jsonTime(c.RemoteAt), c.RunID,
+			nullJSON(c.Local), nullJSON(c.Remote), nullJSON(c.Base), tx.jsonTime(c.LocalAt), tx.jsonTime(c.RemoteAt), c.RunID, c.Seen,
 		}
 	}
 	slices.SortFunc(lines, func(a, b conflictLine) int {
@@ -91,13 +95,13 @@ func (tx *Tx) AddConflicts(ctx context.Context, list []Conflict) (n int, err err
 		AND f.local_key = j.value->>'k' AND f.field = j.value->>'f' AND f.resolved = ''`, text).Scan(&open)
 	if err == nil {
 		_, err = tx.exec(ctx, `INSERT INTO tandem_conflict (channel_id, connector_id, connector, local_key, remote_id, field,
-				local_value, remote_value, base_value, local_at, remote_at, run_id, created_at, resolved)
+				local_value, remote_value, base_value, local_at, remote_at, run_id, created_at, resolved, seen)
 			SELECT CAST(j.value->>'ch' AS bigint), CAST(j.value->>'co' AS bigint), j.value->>'cn', j.value->>'k', j.value->>'r', j.value->>'f',
 				j.value->>'lv', j.value->>'rv', j.value->>'bv', CAST(j.value->>'la' AS @time), CAST(j.value->>'ra' AS @time),
-				CAST(j.value->>'run' AS bigint), @now, '' FROM @rows(?) WHERE true
+				CAST(j.value->>'run' AS bigint), @now, '', j.value->>'s' FROM @rows(?) WHERE true
 			ON CONFLICT (connector_id, local_key, field) WHERE resolved = '' DO UPDATE SET remote_id = excluded.remote_id,
 				local_value = excluded.local_value, remote_value = excluded.remote_value, base_value = excluded.base_value,
-				local_at = excluded.local_at, remote_at = excluded.remote_at, run_id = excluded.run_id`, text)
+				local_at = excluded.local_at, remote_at = excluded.remote_at, run_id = excluded.run_id, seen = excluded.seen`, text)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("keep conflicts: %w", err)
@@ -112,15 +116,16 @@ type ConflictFilter struct {
 	ConnectorID int64  // 0: all
 	Connector   string // by name; "": all
 	LocalKey    string // "": all
+	Field       string // by its local column; "": all
 	RunID       int64  // the latest run that met it; 0: all
 	Open        bool   // true: only what still waits
 	Before      int64  // with a smaller id; 0: from the newest
 	Limit       int    // 0: 100
 }
 
-// Conflicts lists conflicts, the newest first.
-func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter) ([]Conflict, error) {
-	q, args := conflictSelect+" WHERE 1 = 1", []any(nil)
+// where gives the condition of the filter without Before and Limit.
+func (f ConflictFilter) where() (string, []any) {
+	q, args := " WHERE 1 = 1", []any(nil)
 	and := func(on bool, cond string, arg any) {
 		if on {
 			q += " AND " + cond
@@ -131,10 +136,21 @@ func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter) ([]Conflict, erro
 	and(f.ConnectorID != 0, "f.connector_id = ?", f.ConnectorID)
 	and(f.Connector != "", "f.connector = ?", f.Connector)
 	and(f.LocalKey != "", "f.local_key = ?", f.LocalKey)
+	and(f.Field != "", "f.field = ?", f.Field)
 	and(f.RunID != 0, "f.run_id = ?", f.RunID)
-	and(f.Before > 0, "f.id < ?", f.Before)
 	if f.Open {
 		q += " AND f.resolved = ''"
+	}
+	return q, args
+}
+
+// Conflicts lists conflicts, the newest first.
+func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter) ([]Conflict, error) {
+	where, args := f.where()
+	q := conflictSelect + where
+	if f.Before > 0 {
+		q += " AND f.id < ?"
+		args = append(args, f.Before)
 	}
 	if f.Limit <= 0 {
 		f.Limit = defaultLimit

@@ -62,19 +62,21 @@ type ParkedHead struct {
 	Channel     string
 	ConnectorID int64
 	Connector   string
+	LocalID     string
 	RemoteID    string
+	Outward     bool // about a local row on its way out
 	// Payload is a message's body; nil for every other kind.
 	Payload json.RawMessage
 }
 
-const parkedHeads = `SELECT p.id, p.kind, p.channel_id, coalesce(c.name, p.channel), p.connector_id, coalesce(k.name, p.connector), p.remote_id,
+const parkedHeads = `SELECT p.id, p.kind, p.channel_id, coalesce(c.name, p.channel), p.connector_id, coalesce(k.name, p.connector), p.local_id, p.remote_id, p.outward,
 	CASE WHEN p.kind = 'message' THEN p.payload END
 	FROM tandem_parked p LEFT JOIN tandem_channel c ON c.id = p.channel_id LEFT JOIN tandem_connector k ON k.id = p.connector_id`
 
 func scanParkedHead(row scanner) (ParkedHead, error) {
 	var h ParkedHead
 	var payload jsonText
-	err := row.Scan(&h.ID, &h.Kind, &h.ChannelID, &h.Channel, &h.ConnectorID, &h.Connector, &h.RemoteID, &payload)
+	err := row.Scan(&h.ID, &h.Kind, &h.ChannelID, &h.Channel, &h.ConnectorID, &h.Connector, &h.LocalID, &h.RemoteID, &h.Outward, &payload)
 	h.Payload = payload.raw
 	return h, err
 }
@@ -97,8 +99,8 @@ func (tx *Tx) CountParked(ctx context.Context, f ParkedFilter) (n int64, err err
 // free: the open ones and those whose skip still holds.
 func (tx *Tx) HeldRecords(ctx context.Context, channelID int64) ([]ParkedHead, error) {
 	return collect(ctx, tx, scanParkedHead, parkedHeads+` WHERE p.channel_id = ? AND NOT k.retired
-		AND p.kind IN ('record', 'duplicate_identity', 'write_refused') AND (p.resolved = '' OR p.resolved = 'skipped' AND p.print <> '')
-		ORDER BY p.id`, channelID)
+		AND (p.kind IN ('record', 'duplicate_identity', 'write_refused') OR p.outward AND p.kind = 'create_unknown')
+		AND (p.resolved = '' OR p.resolved = 'skipped' AND p.print <> '') ORDER BY p.id`, channelID)
 }
 
 // ResolveAll closes the open ones of the items and says how many they were.
@@ -134,8 +136,8 @@ func (tx *Tx) SkippedPrints(ctx context.Context, connectorID int64, remoteIDs []
 		}
 		out[id] = append(out[id], mark)
 		return nil
-	}, `SELECT remote_id, print FROM tandem_parked WHERE connector_id = ? AND resolved = 'skipped' AND print <> '' AND remote_id @any(?)`,
-		connectorID, tx.texts(remoteIDs))
+	}, `SELECT remote_id, print FROM tandem_parked WHERE connector_id = ? AND resolved = 'skipped' AND print <> '' AND NOT outward
+		AND remote_id @any(?)`, connectorID, tx.texts(remoteIDs))
 	return out, err
 }
 
@@ -146,14 +148,14 @@ func (tx *Tx) EndSkips(ctx context.Context, connectorID int64, remoteIDs []strin
 		return nil
 	}
 	_, err := tx.exec(ctx, `UPDATE tandem_parked SET print = '' WHERE connector_id = ? AND resolved = 'skipped' AND print <> ''
-		AND remote_id <> '' AND remote_id @any(?)`, connectorID, tx.texts(remoteIDs))
+		AND NOT outward AND remote_id <> '' AND remote_id @any(?)`, connectorID, tx.texts(remoteIDs))
 	return err
 }
 
 // UnseenParked gives up to limit open parked records of a connector, by id after
 // a given one, that the run has not met.
 func (tx *Tx) UnseenParked(ctx context.Context, connectorID, runID, after int64, limit int) ([]ParkedHead, error) {
-	return collect(ctx, tx, scanParkedHead, parkedHeads+` WHERE p.connector_id = ? AND p.resolved = '' AND p.run_id <> ? AND p.id > ? AND p.remote_id <> ''
+	return collect(ctx, tx, scanParkedHead, parkedHeads+` WHERE p.connector_id = ? AND p.resolved = '' AND p.run_id <> ? AND p.id > ? AND p.remote_id <> '' AND NOT p.outward
 		AND p.kind IN ('record', 'duplicate_identity', 'write_refused') ORDER BY p.id LIMIT ?`, connectorID, runID, after, limit)
 }
 
