@@ -51,16 +51,39 @@ func (tx *Tx) DueDirty(ctx context.Context, connectorID int64, after string, lim
 		WHERE connector_id = ? AND local_key > ? AND next_at <= (SELECT @now) ORDER BY local_key LIMIT ?`, connectorID, after, limit)
 }
 
-// Outward gives the connectors of enabled channels whose values travel to the
-// remote, by entity.
-func (tx *Tx) Outward(ctx context.Context) (map[string][]Connector, error) {
-	list, err := collect(ctx, tx, scanConnector, `SELECT k.id, k.channel_id, k.name, k.ord, k.retired, k.entity, k.outward
-		FROM tandem_connector k JOIN tandem_channel c ON c.id = k.channel_id WHERE k.outward AND NOT k.retired AND c.enabled ORDER BY k.id`)
-	out := map[string][]Connector{}
+// OutwardConnector is a connector whose values travel to the remote.
+type OutwardConnector struct {
+	Connector
+	Enabled bool // its channel is; changes are kept for it either way
+}
+
+// Outward gives the connectors whose values travel to the remote, by entity.
+func (tx *Tx) Outward(ctx context.Context) (map[string][]OutwardConnector, error) {
+	list, err := collect(ctx, tx, func(row scanner) (OutwardConnector, error) {
+		var c OutwardConnector
+		return c, row.Scan(&c.ID, &c.ChannelID, &c.Name, &c.Entity, &c.Enabled)
+	}, `SELECT k.id, k.channel_id, k.name, k.entity, c.enabled
+		FROM tandem_connector k JOIN tandem_channel c ON c.id = k.channel_id WHERE k.outward AND NOT k.retired ORDER BY k.id`)
+	out := map[string][]OutwardConnector{}
 	for _, c := range list {
 		out[c.Entity] = append(out[c.Entity], c)
 	}
 	return out, err
+}
+
+// ForgetPasses forgets the rounds of a channel's connectors that do not write to
+// the remote: changes do not reach them, so if they do again, every row has to be
+// looked at.
+func (tx *Tx) ForgetPasses(ctx context.Context, channelID int64) error {
+	_, err := tx.exec(ctx, `DELETE FROM tandem_pass WHERE channel_id = ? AND connector_id IN
+		(SELECT id FROM tandem_connector WHERE channel_id = ? AND (retired OR NOT outward))`, channelID, channelID)
+	return err
+}
+
+// ForgetRounds forgets the rounds of a connector: the next run looks at every row.
+func (tx *Tx) ForgetRounds(ctx context.Context, connectorID int64) error {
+	_, err := tx.exec(ctx, "DELETE FROM tandem_pass WHERE connector_id = ?", connectorID)
+	return err
 }
 
 // LastPass gives when the last complete pass of a connector began; zero when

@@ -128,7 +128,10 @@ func (a applier) channel(ctx context.Context, c *config.Channel) (Applied, error
 	for i := range c.Connectors {
 		conns[i] = store.Connector{Name: c.Connectors[i].Name, Ord: i, Entity: c.Connectors[i].Entity, Outward: c.Connectors[i].Writes()}
 	}
-	if _, err = a.tx.PutConnectors(ctx, id, conns); err != nil || isNew || !changed || !row.Enabled {
+	if _, err = a.tx.PutConnectors(ctx, id, conns); err == nil {
+		err = a.tx.ForgetPasses(ctx, id)
+	}
+	if err != nil || isNew || !changed || !row.Enabled {
 		return done, err
 	}
 	return done, a.retryHeld(ctx, id, c)

@@ -47,12 +47,12 @@ func (f *Fleet) changes(ctx context.Context) error {
 
 // changesOnce takes up one batch and says how many changes it had.
 func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
-	any := false
+	waits := false
 	err = f.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		any, err = tx.HasChanges(ctx)
+		waits, err = tx.HasChanges(ctx)
 		return err
 	})
-	if err != nil || !any {
+	if err != nil || !waits {
 		return 0, err
 	}
 	if err := yield.Point(ctx, "changes.before_relay"); err != nil {
@@ -94,14 +94,14 @@ func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
 }
 
 // askFor plans the runs for what was taken up.
-func askFor(ctx context.Context, tx *store.Tx, out map[string][]store.Connector, done store.Relayed) (asked bool, err error) {
+func askFor(ctx context.Context, tx *store.Tx, out map[string][]store.OutwardConnector, done store.Relayed) (asked bool, err error) {
 	touched := map[int64]bool{}
 	for _, id := range done.Touched {
 		touched[id] = true
 	}
 	for _, list := range out {
 		for _, c := range list {
-			if touched[c.ID] {
+			if touched[c.ID] && c.Enabled {
 				asked = true
 				if err := planExport(ctx, tx, c.ChannelID, []string{c.Name}, store.ModeIncremental); err != nil {
 					return asked, err
@@ -111,6 +111,13 @@ func askFor(ctx context.Context, tx *store.Tx, out map[string][]store.Connector,
 	}
 	for _, entity := range done.Reconcile {
 		for _, c := range out[entity] {
+			if !c.Enabled {
+				// Nothing keeps the wish until the channel is enabled but the rounds.
+				if err := tx.ForgetRounds(ctx, c.ID); err != nil {
+					return asked, err
+				}
+				continue
+			}
 			asked = true
 			if err := planExport(ctx, tx, c.ChannelID, []string{c.Name}, store.ModeFull); err != nil {
 				return asked, err

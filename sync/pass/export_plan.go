@@ -347,8 +347,8 @@ func (x *exporter) sheet(it *outItem, want []record.Value) *judge.Sheet {
 		BaseLocal: it.base.local, BaseRemote: it.base.remote,
 		LocalAt: it.row.Modified, LocalFieldAt: fieldTimes(x.C.Manual, &it.dirty),
 	}
-	if s.LocalAt.IsZero() {
-		s.LocalAt = it.dirty.At
+	if len(it.dirty.Times) > 0 {
+		s.LocalAt = later(s.LocalAt, it.dirty.At)
 	}
 	if it.rec != nil {
 		s.RemoteAt, s.RemoteFieldAt = it.rec.Modified, it.rec.ChangedAt
@@ -365,9 +365,7 @@ func fieldTimes(m *mapping.Manual, d *store.Dirty) []time.Time {
 	out := make([]time.Time, m.Len())
 	for f, col := range m.LocalColumns() {
 		out[f] = d.Times[col]
-		if any := d.Times[store.AnyColumn]; any.After(out[f]) {
-			out[f] = any
-		}
+		out[f] = later(out[f], d.Times[store.AnyColumn])
 	}
 	return out
 }

@@ -160,13 +160,13 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 		r.close = append(r.close, it.key)
 	}
 	if it.waits {
-		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Until: now.Add(refPause), Reason: "ref"})
+		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(refPause), Reason: "ref"})
 		return
 	}
 	if it.reread && it.dec.Conflicts > 0 {
 		// The remote's value wins a field that was changed here, too. The row
 		// stays on the list until the direct sync has written it.
-		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Until: now.Add(pullPause), Reason: "pull_first"})
+		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(pullPause), Reason: "pull_first"})
 		return
 	}
 	r.done = append(r.done, it.version())
@@ -238,7 +238,7 @@ func (x *exporter) bookLater(r *results, it *outItem, now time.Time) {
 	} else if it.why == "not_sent" && it.create() && it.intent == nil {
 		r.close = append(r.close, it.key) // nothing was sent: there is nothing to look for
 	}
-	r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Until: now.Add(wait), Reason: it.why, CountAttempt: it.why != "not_sent" && it.why != "exists" && it.why != whyStopped && it.why != "ref"})
+	r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(wait), Reason: it.why, CountAttempt: it.why != "not_sent" && it.why != "exists" && it.why != whyStopped && it.why != "ref"})
 }
 
 // create reports whether the item's order was to make a record.

@@ -134,15 +134,15 @@ func (x *exporter) allowed(it *outItem) bool {
 	if !x.hook(channels.BeforeWriting, it, write) {
 		return false
 	}
-	any := false
+	sends := false
 	for f := range write {
 		if v := &it.dec.Verdicts[f]; v.WriteRemote && !write[f].Has() {
 			v.WriteRemote = false
 			it.dec.Local[f], it.dec.Remote[f] = it.local[f], it.remote[f]
 		}
-		any = any || write[f].Has()
+		sends = sends || write[f].Has()
 	}
-	if !any {
+	if !sends {
 		it.order = nil
 	}
 	return true

@@ -18,7 +18,7 @@ type Look struct {
 	BaseLocal, BaseRemote []record.Value // nil: no base
 	// Verdicts is empty unless both sides are known.
 	Verdicts []judge.Verdict
-	Problem error // why a value cannot be read under this mapping; nil none
+	Problem  error // why a value cannot be read under this mapping; nil none
 }
 
 // LookAt judges a pair as a pass would now, without changing anything. row and

@@ -39,10 +39,14 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 	}
 	base := baseOf(link, n)
 	dirty := pl.dirty[row.Key]
+	changed := row.Modified
+	if len(dirty.Times) > 0 { // only marked says nothing of when
+		changed = later(changed, dirty.At)
+	}
 	var dec judge.Decision
 	pl.s.C.Rules.Record(&judge.Sheet{
 		Local: local, LocalThere: there, Remote: it.remote, RemoteThere: want, BaseLocal: base.local, BaseRemote: base.remote,
-		LocalAt: later(row.Modified, dirty.At), LocalFieldAt: fieldTimes(m, &dirty),
+		LocalAt: changed, LocalFieldAt: fieldTimes(m, &dirty),
 		RemoteAt: it.rec.Modified, RemoteFieldAt: it.rec.ChangedAt, Skew: time.Duration(pl.s.remoteSkew.Load()),
 	}, &dec)
 	it.local, it.remote = dec.Local, dec.Remote
@@ -56,7 +60,7 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 			pl.note(it, f, local[f], want[f], v)
 		case v.WriteRemote:
 			tells = true
-			pl.hold(it, f, base, v)
+			hold(it, f, base)
 			if v.Conflict {
 				pl.note(it, f, local[f], want[f], v)
 			}
@@ -92,7 +96,7 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 
 // hold leaves the local half of the base as it was, so that the local value
 // still counts as a change and goes out; the remote half is settled.
-func (pl *planner) hold(it *item, f int, base halves, v *judge.Verdict) {
+func hold(it *item, f int, base halves) {
 	it.local[f], it.remote[f] = record.Value{}, it.rec.Values[f]
 	if base.local == nil {
 		return
