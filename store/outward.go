@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -86,11 +89,11 @@ func (tx *Tx) ForgetRounds(ctx context.Context, connectorID int64) error {
 	return err
 }
 
-// LastPass gives when the last complete pass of a connector began; zero when
-// there was none.
+// LastPass gives when the last complete pass of a connector began, not counting
+// those that looked at what has a new time of change; zero when there was none.
 func (tx *Tx) LastPass(ctx context.Context, channelID, connectorID int64) (time.Time, error) {
 	var began nullTime
-	err := tx.row(ctx, `SELECT max(started_at) FROM tandem_pass WHERE channel_id = ? AND connector_id = ? AND finished_at IS NOT NULL`,
+	err := tx.row(ctx, `SELECT max(started_at) FROM tandem_pass WHERE channel_id = ? AND connector_id = ? AND finished_at IS NOT NULL AND position IS NULL`,
 		channelID, connectorID).Scan(&began)
 	return began.value(), err
 }
@@ -111,4 +114,16 @@ func (tx *Tx) HasRun(ctx context.Context, channelID int64, kind Kind, executing 
 func (tx *Tx) HasChanges(ctx context.Context) (has bool, err error) {
 	err = tx.row(ctx, "SELECT EXISTS (SELECT 1 FROM tandem_change_log)").Scan(&has)
 	return has, err
+}
+
+// LastPosition gives the position that the last finished pass of a connector
+// left; nil when none left one.
+func (tx *Tx) LastPosition(ctx context.Context, channelID, connectorID int64) (json.RawMessage, error) {
+	var position jsonText
+	err := tx.row(ctx, `SELECT position FROM tandem_pass WHERE channel_id = ? AND connector_id = ? AND finished_at IS NOT NULL AND position IS NOT NULL
+		ORDER BY id DESC LIMIT 1`, channelID, connectorID).Scan(&position)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return position.raw, err
 }

@@ -128,7 +128,7 @@ func (o *Opener) bind(ctx context.Context, cc *config.Connector, c *pass.Connect
 		if err != nil {
 			return err
 		}
-		c.Captured = e.Capture == "triggers" || e.Capture == "api"
+		c.Captured, c.ByModified = e.Capture == "triggers" || e.Capture == "api", e.Capture == "modified"
 		c.Manual, c.Local, err = bindTable(table, cc, &e)
 		return err
 	})

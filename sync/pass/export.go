@@ -125,8 +125,10 @@ func (x *exporter) first(round bool) stage {
 		return stageRemove
 	case x.targeted():
 		return stageMark
-	case round || spec.Mode == store.ModeFull || !x.C.Captured:
+	case round || spec.Mode == store.ModeFull || !x.C.Captured && !x.C.ByModified:
 		return stageDrift
+	case x.C.ByModified:
+		return stageModified
 	}
 	return stageDue
 }
@@ -165,6 +167,8 @@ func (x *exporter) stage(ctx context.Context) (bool, error) {
 		return true, x.mark(ctx)
 	case stageDrift:
 		return x.drift(ctx)
+	case stageModified:
+		return x.modified(ctx)
 	case stageUnsynced:
 		return x.unsynced(ctx)
 	case stageDue:

@@ -16,6 +16,7 @@ const (
 	dirtyDrift    = "drift"
 	dirtyUnsynced = "unsynced"
 	dirtyJudged   = "judged"
+	dirtyModified = "modified"
 )
 
 // mark puts the named rows among those to be exported.

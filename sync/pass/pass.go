@@ -57,6 +57,8 @@ type Connector struct {
 	OnLocalDelete Deletion
 	// Captured says that local changes are told; without it, they are looked for.
 	Captured bool
+	// ByModified has local changes looked for by the entity's modified column.
+	ByModified bool
 	// Limit is the most records of a step and run; 0 is all.
 	Limit int
 	// Hooks are called for every record.

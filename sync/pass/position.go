@@ -27,6 +27,8 @@ const (
 	// stageDrift compares every linked row with its base, for changes that
 	// nothing told of.
 	stageDrift stage = "drift"
+	// stageModified finds the rows whose time of change is new.
+	stageModified stage = "modified"
 	// stageUnsynced finds the rows that are not linked.
 	stageUnsynced stage = "unsynced"
 	// stageDue exports what is due.
@@ -57,6 +59,9 @@ type position struct {
 	After string `json:"after,omitempty"`
 	// Index is how many of the named ids are done.
 	Index int `json:"index,omitempty"`
+	// ModifiedAt is the time of change up to which rows were found, After the last
+	// key at that time.
+	ModifiedAt *time.Time `json:"modified_at,omitempty"`
 	// Pass is the round over all linked records that the slice is going.
 	Pass int64 `json:"pass,omitempty"`
 	// Count is how many records were exported, for the connector's limit.

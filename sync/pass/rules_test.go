@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/pass"
@@ -241,5 +242,39 @@ func TestSidesThatWriteOverEachOtherForEver(t *testing.T) {
 		if n := len(p.w.orders); n > 5 {
 			t.Errorf("%d writes before it was parked", n)
 		}
+	})
+}
+
+func TestCaptureByTimeOfChange(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		b.modified = "changed"
+		b.exec("ALTER TABLE contacts ADD COLUMN changed timestamp")
+		p := newPair(b)
+		p.write(func(ctx context.Context, tx *store.Tx) error {
+			_, err := entities.CaptureRemove(ctx, tx, "contacts")
+			return err
+		})
+		p.tune = func(c *pass.Connector) { c.Captured, c.ByModified, c.Overlap = false, true, time.Second }
+		now := func() string { return time.Now().UTC().Format("2006-01-02 15:04:05.000") }
+		p.remote.put("1", "email", "ann@x.org", "name", "Ann")
+		p.exec("INSERT INTO contacts (email, name, changed) VALUES ('bob@x.org', 'Bob', ?)", now())
+		p.sync(store.Spec{})
+		c := p.push(store.Spec{})
+		eq(t, "pushed by the first round", c.Pushed, 1)
+		p.exec("UPDATE contacts SET name = 'Anne', changed = ? WHERE email = 'ann@x.org'", now())
+		p.exec("INSERT INTO contacts (email, name, changed) VALUES ('cid@x.org', 'Cid', ?)", now())
+		c = p.push(store.Spec{})
+		eq(t, "pushed by time of change", c.Pushed, 2)
+		eq(t, "name there", p.there("1", "name"), "Anne")
+		p.exec("UPDATE contacts SET name = 'unseen' WHERE email = 'cid@x.org'")
+		c = p.push(store.Spec{})
+		eq(t, "pushed although the time is the same", c.Pushed, 1) // within the overlap it is looked at again
+		p.exec("DELETE FROM contacts WHERE email = 'cid@x.org'")
+		p.push(store.Spec{})
+		eq(t, "a deletion waits for the round", p.there("n2", "name"), "unseen")
+		p.push(store.Spec{Mode: store.ModeFull})
+		eq(t, "a deletion found by the round", p.there("n2", "name"), "(deleted)")
+		p.quiet()
 	})
 }

@@ -147,7 +147,7 @@ func (s *slice) stage(ctx context.Context) (bool, error) {
 		return s.remove(ctx)
 	case stageIDs:
 		return s.named(ctx)
-	case stageMark, stageDrift, stageUnsynced, stageDue, stageEnd:
+	case stageMark, stageDrift, stageModified, stageUnsynced, stageDue, stageEnd:
 	}
 	return false, fault.New(fault.Permanent, fault.CodeFailed, "pass", "unknown stage %q in the stored position", s.pos.Stage).
 		WithHint("start a new run with --full")
