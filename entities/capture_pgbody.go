@@ -37,13 +37,16 @@ const undoSetting = "tandem.undo"
 const (
 	pathSetting  = "pg_catalog, pg_temp"
 	mergeSetting = "enable_mergejoin"
+	// joinMemory is what the join of a large statement may take before it goes to
+	// disk; a small one takes what it needs.
+	joinMemory = "64MB"
 )
 
 // settings are pinned while the function runs: nothing of the caller's search
 // path is looked at, so that nobody's function or operator is taken for the
 // database's own.
 func (p *pgCapture) settings() [][2]string {
-	return append([][2]string{{"search_path", pathSetting}, {mergeSetting, "off"}}, p.t.keySettings()...)
+	return append([][2]string{{"search_path", pathSetting}, {mergeSetting, "off"}, {"work_mem", joinMemory}}, p.t.keySettings()...)
 }
 
 // config is the settings in the form of pg_proc.proconfig.

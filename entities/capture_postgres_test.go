@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/lib/pq"
-
 	"github.com/tandem-sync/tandem/store"
 )
 
@@ -21,19 +19,18 @@ func TestCapturePostgresCopy(t *testing.T) {
 	h.exec("CREATE TABLE people (id int PRIMARY KEY, name text)")
 	c := h.capture(people, "people", "name")
 	h.write(func(ctx context.Context, tx *store.Tx) error {
-		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("people", "id", "name"))
+		stmt, err := tx.PrepareContext(ctx, "COPY people (id, name) FROM STDIN")
 		if err != nil {
 			return err
 		}
+		defer func() { _ = stmt.Close() }() // the last Exec says what went wrong
 		for i := range 3 {
 			if _, err := stmt.ExecContext(ctx, i, "n"); err != nil {
 				return err
 			}
 		}
-		if _, err := stmt.ExecContext(ctx); err != nil {
-			return err
-		}
-		return stmt.Close()
+		_, err = stmt.ExecContext(ctx)
+		return err
 	})
 	c.wantLogged("u 0", "u 1", "u 2")
 }
@@ -205,8 +202,18 @@ func TestCapturePostgresEquality(t *testing.T) {
 		`INSERT INTO people VALUES ('a', 'a', '{}', '{}', '<a/>', '(1,1)', '{1}', 'a', 1, 'a', 1, 'ok', '\x00')`)
 	c := h.capture(people, "people", "t j jb x p a c n d f m b")
 	for _, one := range [][2]string{
-		{"t", "'A'"}, {"j", "'[]'"}, {"jb", "'[]'"}, {"x", "'<b/>'"}, {"p", "'(1,2)'"}, {"a", "'{1,NULL}'"}, {"c", "'b'"},
-		{"n", "2"}, {"d", "'b'"}, {"f", "'NaN'"}, {"m", "'bad'"}, {"b", `'\x01'`},
+		{"t", "'A'"},
+		{"j", "'[]'"},
+		{"jb", "'[]'"},
+		{"x", "'<b/>'"},
+		{"p", "'(1,2)'"},
+		{"a", "'{1,NULL}'"},
+		{"c", "'b'"},
+		{"n", "2"},
+		{"d", "'b'"},
+		{"f", "'NaN'"},
+		{"m", "'bad'"},
+		{"b", `'\x01'`},
 	} {
 		c.do(fmt.Sprintf("UPDATE people SET %s = %s", one[0], one[1]), fmt.Sprintf(`u a ["%s"]`, one[0]))
 		c.do(fmt.Sprintf("UPDATE people SET %s = %s", one[0], one[1]))

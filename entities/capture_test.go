@@ -97,7 +97,7 @@ func linked(remote, key string) Change {
 }
 
 func TestCapture(t *testing.T) {
-	both(t, func(t *testing.T, h *harness) {
+	both(t, func(_ *testing.T, h *harness) {
 		h.exec("CREATE TABLE people (id integer PRIMARY KEY, name text, mail text, note text, gone text)")
 		c := h.capture(people, "people", "name mail", withDeleted("gone"))
 		c.wantLogged() // the first installation asks for nothing
@@ -143,7 +143,7 @@ func TestCaptureRollsBack(t *testing.T) {
 
 // The time of a change and its number come from the database.
 func TestCaptureNumbersAndDates(t *testing.T) {
-	both(t, func(t *testing.T, h *harness) {
+	both(t, func(_ *testing.T, h *harness) {
 		h.exec("CREATE TABLE people (id integer PRIMARY KEY, name text)")
 		h.capture(people, "people", "name")
 		h.exec("INSERT INTO people VALUES (1, 'a')", "UPDATE people SET name = 'b'")
@@ -173,7 +173,7 @@ func TestCaptureCascades(t *testing.T) {
 }
 
 func TestCaptureCompositeKey(t *testing.T) {
-	both(t, func(t *testing.T, h *harness) {
+	both(t, func(_ *testing.T, h *harness) {
 		h.exec(`CREATE TABLE "Odd ""name" ("a b" text, "'c" integer, v text, PRIMARY KEY ("a b", "'c"))`)
 		c := h.capture("o-dd_1", `"Odd ""name"`, "v")
 		tricky := `q"\/` + "\n\t<é>\u2028"
@@ -187,7 +187,7 @@ func TestCaptureCompositeKey(t *testing.T) {
 
 // A row without a whole key cannot be told apart; giving it one makes it new.
 func TestCaptureNullKey(t *testing.T) {
-	both(t, func(t *testing.T, h *harness) {
+	both(t, func(_ *testing.T, h *harness) {
 		h.exec("CREATE TABLE people (n text UNIQUE, v text)")
 		c := h.capture(people, "people", "v", withKey("n"))
 		c.do("INSERT INTO people VALUES (NULL, 'a'), (NULL, 'b'), ('k', 'c')", "u k")
