@@ -91,3 +91,24 @@ func (tx *Tx) ConnectorWaits(ctx context.Context, connectorID int64) (n int64, o
 	err = tx.row(ctx, "SELECT count(*), min(first_at) FROM tandem_dirty WHERE connector_id = ?", connectorID).Scan(&n, &at)
 	return n, at.t, err
 }
+
+// LinkedElsewhere tells which local rows another connector of the same entity has
+// a record for.
+func (tx *Tx) LinkedElsewhere(ctx context.Context, connectorID int64, keys []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	others, err := collect(ctx, tx, scanInt, `SELECT o.id FROM tandem_connector k JOIN tandem_connector o ON o.entity = k.entity AND o.id <> k.id
+		WHERE k.id = ? AND k.entity <> '' AND NOT o.retired ORDER BY o.id`, connectorID)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range others {
+		links, err := tx.LinksByLocal(ctx, id, keys)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range links {
+			out[l.LocalKey] = true
+		}
+	}
+	return out, nil
+}

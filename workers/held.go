@@ -51,6 +51,9 @@ func getsRecords(ch channels.Channel, connector string) bool {
 	return ok
 }
 
+// reasonHeld is why a parked row is exported again: the mapping is another.
+const reasonHeld = "mapping_changed"
+
 // retryHeld asks for the parked and skipped records of a channel whose
 // configuration has changed: what they were parked for may be cured. Those of a
 // connector that cannot read by id are met by a run that reads everything.
@@ -68,9 +71,19 @@ func (a applier) retryHeld(ctx context.Context, channelID int64, c *config.Chann
 		return err
 	}
 	defer func() { _ = ch.Close() }() // it made no call
-	ids := map[string][]string{}
+	ids, keys := map[string][]string{}, map[store.Connector][]string{}
 	for _, h := range held {
+		if h.Outward {
+			k := store.Connector{ID: h.ConnectorID, ChannelID: channelID, Name: h.Connector}
+			keys[k] = append(keys[k], h.LocalID)
+			continue
+		}
 		ids[h.Connector] = append(ids[h.Connector], h.RemoteID)
+	}
+	for k, list := range keys {
+		if _, err := a.tx.RequestExport(ctx, k, store.TriggerManual, reasonHeld, list); err != nil {
+			return err
+		}
 	}
 	for i := range c.Connectors {
 		name := c.Connectors[i].Name
