@@ -56,11 +56,17 @@ type capturer struct {
 	channels []config.Channel
 }
 
-// readCapturer reads the stored configuration. A channel that cannot be read,
-// for its key is not here, counts as one without connectors.
+// readCapturer reads the stored configuration. A channel that cannot be read is an
+// error: without its columns the triggers would notice less than before.
 func readCapturer(ctx context.Context, tx *store.Tx, keys *seal.Keyring) (capturer, error) {
 	view, err := readStored(ctx, tx, keys)
-	return capturer{tx: tx, entities: view.Entities, channels: view.Channels}, err
+	if err != nil {
+		return capturer{}, err
+	}
+	if bad := sortedNames(view.Unreadable); len(bad) > 0 {
+		return capturer{}, fault.Wrap(fault.Permanent, fault.CodeConfig, "channel "+bad[0], view.Unreadable[bad[0]])
+	}
+	return capturer{tx: tx, entities: view.Entities, channels: view.Channels}, nil
 }
 
 // find gives an entity; an unknown one is an error with code not_found.
