@@ -25,6 +25,22 @@ func (tx *Tx) SkippedOut(ctx context.Context, connectorID int64, keys []string) 
 	return out, err
 }
 
+// ParkedOut gives the fingerprints of local rows that are parked on their way out
+// because of their data, by local key.
+func (tx *Tx) ParkedOut(ctx context.Context, connectorID int64, keys []string) (map[string][]string, error) {
+	out := map[string][]string{}
+	err := tx.each(ctx, func(row scanner) error {
+		var key, mark string
+		if err := row.Scan(&key, &mark); err != nil {
+			return err
+		}
+		out[key] = append(out[key], mark)
+		return nil
+	}, `SELECT local_id, print FROM tandem_parked WHERE connector_id = ? AND resolved = '' AND print <> '' AND outward
+		AND kind IN ('record', 'write_refused') AND local_id <> '' AND local_id @any(?)`, connectorID, tx.texts(sorted(keys)))
+	return out, err
+}
+
 // EndSkipsOut lets the skips of local rows no longer hold: they are not as they
 // were, or are gone.
 func (tx *Tx) EndSkipsOut(ctx context.Context, connectorID int64, keys []string) error {

@@ -41,6 +41,8 @@ type outItem struct {
 	local  []record.Value // what the row holds, canonical
 	out    []record.Value // the same with references to other rows as remote ids
 	there  []record.Value // the same as the remote would hold it
+	asked  []record.Value // what a create sends, and what its record is looked for by
+	sent   halves         // what an earlier create of the row sent; nil halves where there was none
 	remote []record.Value // what the remote holds, canonical
 	rec    *record.Record // the remote's record as it was just read; nil: not read
 	first  bool           // the link does not exist yet
@@ -76,6 +78,8 @@ const (
 	fateParked
 	// fateLater: it is tried again.
 	fateLater
+	// fateWaits: it is parked already, and as it was then.
+	fateWaits
 	// fateCandidate: its remote record is to be deleted, if the guard agrees.
 	fateCandidate
 )

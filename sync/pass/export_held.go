@@ -7,7 +7,13 @@ import (
 	"github.com/tandem-sync/tandem/store"
 )
 
-// heldOut leaves rows out that a person skipped and that are as they were then.
+// byRound reports whether a row is only looked at because all rows are.
+func byRound(reason string) bool {
+	return reason == dirtyUnsynced || reason == dirtyDrift || reason == dirtyModified
+}
+
+// heldOut leaves rows out that a person skipped and that are as they were then,
+// and on rounds over all rows those that are parked with the data that they have.
 // With other values, or under another mapping, the skip holds no longer.
 func (x *exporter) heldOut(ctx context.Context, b *outBatch) error {
 	if x.in.Run.Spec.Flags.Force {
@@ -17,21 +23,27 @@ func (x *exporter) heldOut(ctx context.Context, b *outBatch) error {
 	for i := range b.items {
 		keys = append(keys, b.items[i].key)
 	}
-	var skipped map[string][]string
+	var skipped, parked map[string][]string
 	err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		_, some, err := tx.OpenOrSkipped(ctx, x.C.ID)
-		if err != nil || !some {
-			return err
+		open, some, err := tx.OpenOrSkipped(ctx, x.C.ID)
+		if err == nil && open {
+			parked, err = tx.ParkedOut(ctx, x.C.ID, keys)
 		}
-		skipped, err = tx.SkippedOut(ctx, x.C.ID, keys)
+		if err == nil && some {
+			skipped, err = tx.SkippedOut(ctx, x.C.ID, keys)
+		}
 		return err
 	})
-	if err != nil || len(skipped) == 0 {
+	if err != nil || len(skipped)+len(parked) == 0 {
 		return err
 	}
 	for i := range b.items {
 		it := &b.items[i]
 		prints := skipped[it.key]
+		if it.fate == fateOpen && it.local != nil && byRound(it.dirty.Reason) && slices.Contains(parked[it.key], x.print(it)) {
+			it.end(fateWaits, "parked", nil)
+			continue
+		}
 		switch {
 		case len(prints) == 0:
 		case it.local != nil && slices.Contains(prints, x.print(it)):

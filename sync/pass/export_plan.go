@@ -42,7 +42,10 @@ func (x *exporter) export(ctx context.Context, b *outBatch) error {
 	if err := x.announce(ctx, b); err != nil {
 		return err
 	}
-	trouble := x.send(ctx, b)
+	trouble, err := x.send(ctx, b)
+	if err != nil {
+		return err
+	}
 	if err := x.settle(ctx, b); err != nil {
 		return err
 	}
@@ -135,10 +138,18 @@ func (x *exporter) toRemote(it *outItem) {
 		it.end(fateParked, reasonOf(err), err)
 		return
 	}
-	if !x.hook(channels.AfterMapping, it, nil) || it.link != nil {
+	if !x.hook(channels.AfterMapping, it, nil) {
 		return
 	}
-	if field, missing := m.RequiredMissingRemote(it.there); missing {
+	x.sentBefore(it)
+	it.asked = it.there
+	if it.sent.remote != nil {
+		it.asked = it.sent.remote
+	}
+	if it.link != nil {
+		return
+	}
+	if field, missing := m.RequiredMissingRemote(it.asked); missing {
 		if it.waits {
 			it.end(fateLater, "ref", fault.New(fault.Retryable, "ref", "export", "%s of row %s refers to a record that is not linked yet", field, it.key))
 			return
@@ -241,6 +252,9 @@ func (x *exporter) met(it *outItem, r *record.Record) {
 		return
 	}
 	it.rec, it.remote = r, r.Values
+	if it.base.local == nil && it.link.State == store.Linked {
+		it.base = sentBase(it.sent, it.remote)
+	}
 }
 
 // whyGone says that the remote did not know a record when it was to be changed.
@@ -431,15 +445,15 @@ func (x *exporter) conflict(it *outItem, f int, want record.Value) store.Conflic
 
 // orderCreate orders a new record.
 func (x *exporter) orderCreate(it *outItem, n int) {
-	it.order = &channels.Order{N: n, Op: channels.OrderCreate, Values: it.there}
+	it.order = &channels.Order{N: n, Op: channels.OrderCreate, Values: it.asked}
 	paths, vals := x.C.Manual.SetRemote()
 	for i := range paths {
 		it.order.Set = append(it.order.Set, channels.PathValue{Path: paths[i], Value: vals[i]})
 	}
-	for f := range it.there {
-		if it.there[f].Has() {
+	for f := range it.asked {
+		if it.asked[f].Has() {
 			it.fields = append(it.fields, store.FieldChange{
-				Field: x.C.Manual.Fields()[f].Remote, New: jsonOf(it.there[f]), Winner: "local", Reason: "created",
+				Field: x.C.Manual.Fields()[f].Remote, New: jsonOf(it.asked[f]), Winner: "local", Reason: "created",
 			})
 		}
 	}

@@ -70,12 +70,15 @@ func (x *exporter) remove(ctx context.Context) (bool, error) {
 				return tx.DropCandidates(ctx, x.candidates())
 			})
 		}
-		trouble := x.send(ctx, b)
-		if trouble != nil {
-			return false, trouble
+		trouble, err := x.send(ctx, b)
+		if err != nil {
+			return false, err
 		}
 		if err := x.settleRemoval(ctx, b); err != nil {
 			return false, err
+		}
+		if trouble != nil {
+			return false, trouble
 		}
 		if x.expired() {
 			return false, nil

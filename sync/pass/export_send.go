@@ -82,9 +82,10 @@ func sent(paths []string, vals []record.Value) json.RawMessage {
 	return b
 }
 
-// send carries the orders out and notes what became of each. The error is about
-// the remote as a whole; what is known of the orders is noted all the same.
-func (x *exporter) send(ctx context.Context, b *outBatch) error {
+// send carries the orders out and notes what became of each. trouble is about the
+// remote as a whole; what is known of the orders is noted all the same. With err
+// nothing is noted.
+func (x *exporter) send(ctx context.Context, b *outBatch) (trouble, err error) {
 	var orders []channels.Order
 	for i := range b.items {
 		if o := b.items[i].order; o != nil {
@@ -92,12 +93,12 @@ func (x *exporter) send(ctx context.Context, b *outBatch) error {
 		}
 	}
 	if len(orders) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := yield.Point(ctx, "export.before_write"); err != nil {
-		return err
+		return nil, err
 	}
-	results, err := x.writer.Write(ctx, x.fields, orders)
+	results, trouble := x.writer.Write(ctx, x.fields, orders)
 	for i := range results {
 		if n := results[i].N; n >= 0 && n < len(b.items) {
 			b.items[n].result = &results[i]
@@ -105,13 +106,10 @@ func (x *exporter) send(ctx context.Context, b *outBatch) error {
 	}
 	for i := range b.items {
 		if it := &b.items[i]; it.order != nil {
-			x.outcome(it, err)
+			x.outcome(it, trouble)
 		}
 	}
-	if e := yield.Point(ctx, "export.after_write"); e != nil {
-		return e
-	}
-	return err
+	return trouble, yield.Point(ctx, "export.after_write")
 }
 
 // outcome decides what the answer to an order means for its row.
@@ -160,7 +158,7 @@ func (x *exporter) written(it *outItem) {
 		it.link = &store.Link{ConnectorID: x.C.ID}
 		it.link.RemoteID, it.link.LocalKey = r.ID, it.key
 		it.first = true
-		it.dec.Local, it.dec.Remote = createdLocal(it.local, o.Values), append([]record.Value(nil), o.Values...)
+		it.dec.Local, it.dec.Remote = createdLocal(it.createdFrom(), o.Values), append([]record.Value(nil), o.Values...)
 	}
 	answered := r.Record != nil && len(r.Record.Values) == len(o.Values) && x.C.Manual.CanonRemote(r.Record.Values) == nil
 	for f := range o.Values {

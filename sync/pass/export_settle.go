@@ -109,6 +109,9 @@ func (x *exporter) book(r *results, it *outItem, now time.Time, moved bool) {
 	case fateCandidate:
 		r.cands = append(r.cands, store.Candidate{RemoteID: it.link.RemoteID, LocalKey: it.key})
 		r.done = append(r.done, it.version())
+	case fateWaits:
+		r.add.Skipped++
+		r.done = append(r.done, it.version())
 	case fateSkipped:
 		r.add.Skipped++
 		r.done = append(r.done, it.version())
@@ -158,6 +161,10 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 	}
 	if it.intent != nil || it.order != nil && it.order.Op == channels.OrderCreate {
 		r.close = append(r.close, it.key)
+	}
+	if x.changedSince(it) {
+		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now, Reason: "changed_since"})
+		return
 	}
 	if it.waits {
 		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(refPause), Reason: "ref"})
@@ -226,7 +233,9 @@ func (x *exporter) bookLater(r *results, it *outItem, now time.Time) {
 	}
 	if it.why == "exists" {
 		x.bookLink(r, it, now)
-		r.close = append(r.close, it.key)
+		if it.intent == nil { // else the record may be the one that an earlier try made
+			r.close = append(r.close, it.key)
+		}
 	}
 	wait := fault.RetryAfterOf(it.err)
 	if wait <= 0 {
@@ -386,7 +395,7 @@ func (x *exporter) showItem(r *results, it *outItem) {
 	case fateParked:
 		r.add.Parked++
 		op, fields = "park", []store.FieldChange{{Reason: it.why}}
-	case fateSkipped, fateLater:
+	case fateSkipped, fateWaits, fateLater:
 		r.add.Skipped++
 		op, fields = "skip", []store.FieldChange{{Reason: it.why}}
 	case fateCandidate:

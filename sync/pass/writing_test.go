@@ -112,7 +112,7 @@ func lost(*channels.Order, channels.Result) channels.Result {
 // refuse has the remote refuse records of a name.
 func refuse(name string) func(o *channels.Order) (channels.Result, bool) {
 	return func(o *channels.Order) (channels.Result, bool) {
-		if o.Values[1] != record.T(name) {
+		if len(o.Values) == 0 || o.Values[1] != record.T(name) {
 			return channels.Result{}, false
 		}
 		return channels.Result{Outcome: channels.Refused, Err: fault.New(fault.Permanent, fault.CodeBadRecord, "write", "the name is not allowed")}, true
