@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"go.uber.org/zap"
@@ -59,6 +60,9 @@ func openEngine(ctx context.Context, log *zap.Logger, file *config.File, lock *s
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
+	}
+	if e.db.Dialect() == store.Postgres { // SQLite's own memory is in this process: there is less room
+		paceCollector(os.LookupEnv)
 	}
 	return e, nil
 }
