@@ -72,12 +72,16 @@ func (tx *Tx) RenewLease(ctx context.Context, l Lease, ttl time.Duration) error 
 	return nil
 }
 
-// ReleaseLease gives a lease back, if it is still ours. The epoch stays.
+// ReleaseLease gives a lease back, if it is still ours, and asks for the slices
+// that met it busy. The epoch stays.
 func (tx *Tx) ReleaseLease(ctx context.Context, l Lease) error {
-	_, err := tx.exec(ctx, `UPDATE tandem_lease SET owner = '', expires_at = @now
+	n, err := tx.exec(ctx, `UPDATE tandem_lease SET owner = '', expires_at = @now
 		WHERE channel_id = ? AND connector_id = ? AND direction = ? AND shard = ? AND owner = ? AND epoch = ?`,
 		l.ChannelID, l.ConnectorID, l.Direction, l.Shard, l.Owner, l.Epoch)
-	return err
+	if err != nil || n == 0 {
+		return err
+	}
+	return tx.wakeSlices(ctx, l)
 }
 
 // VoidLeases ends all leases at once: a process that alone works on a database

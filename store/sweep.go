@@ -18,14 +18,17 @@ func (tx *Tx) StalledSlices(ctx context.Context, idle time.Duration, limit int) 
 		WHERE s.state = 'active' AND r.status = 'execution'
 			AND (s.not_before IS NULL OR s.not_before <= @now)
 			AND (s.queued_at IS NULL OR s.queued_at <= @in(?)
-				OR EXISTS (SELECT 1 FROM tandem_lease l WHERE l.channel_id = s.channel_id AND l.connector_id = s.connector_id
-					AND l.direction = r.kind AND l.shard = s.shard AND l.owner <> '' AND l.expires_at > s.queued_at))
-			AND NOT EXISTS (SELECT 1 FROM tandem_lease l WHERE l.channel_id = s.channel_id AND l.connector_id = s.connector_id
-				AND l.direction = r.kind AND l.shard = s.shard AND l.owner <> '' AND l.expires_at > @now)
+				OR EXISTS (SELECT 1 FROM tandem_lease l WHERE `+leaseOfSlice+` AND l.owner <> '' AND l.expires_at > s.queued_at))
+			AND NOT EXISTS (SELECT 1 FROM tandem_lease l WHERE `+leaseOfSlice+` AND l.owner <> '' AND l.expires_at > @now)
 		ORDER BY s.id LIMIT ? @skipslice@end RETURNING id`, -idle.Microseconds(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("stalled slices: %w", err)
 	}
+	return tx.askAgain(ctx, ids)
+}
+
+// askAgain puts a message for each of the slices into the outbox.
+func (tx *Tx) askAgain(ctx context.Context, ids []int64) ([]Slice, error) {
 	slices.Sort(ids)
 	out := make([]Slice, 0, len(ids))
 	for _, id := range ids {
@@ -43,6 +46,39 @@ func (tx *Tx) StalledSlices(ctx context.Context, idle time.Duration, limit int) 
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// ShardPush is the shard of slices that write to the remote. They share one
+// lease, whatever asked for them: that of direction reverse-sync without shard.
+const ShardPush = "push"
+
+// leaseOfSlice is the condition that lease l is the one under which slice s of
+// run r is worked on.
+const leaseOfSlice = `l.channel_id = s.channel_id AND l.connector_id = s.connector_id
+	AND l.direction = CASE s.shard WHEN '` + ShardPush + `' THEN 'reverse-sync' ELSE r.kind END
+	AND l.shard = CASE s.shard WHEN '` + ShardPush + `' THEN '' ELSE s.shard END`
+
+// AwaitLease notes that a message for an active slice met a lease that another
+// one holds, in the transaction that tried to take it: ReleaseLease asks for the
+// slice again, and so does the sweep should the holder die.
+func (tx *Tx) AwaitLease(ctx context.Context, sliceID int64) error {
+	_, err := tx.exec(ctx, "UPDATE tandem_slice SET queued_at = NULL WHERE id = ? AND state = 'active' AND not_before IS NULL", sliceID)
+	return err
+}
+
+// wakeSlices asks for the slices that wait for a lease that is given back now.
+func (tx *Tx) wakeSlices(ctx context.Context, l Lease) error {
+	ids, err := collect(ctx, tx, scanInt, `UPDATE tandem_slice SET queued_at = @now WHERE id IN (
+		SELECT s.id FROM tandem_slice s JOIN tandem_run r ON r.id = s.run_id
+			JOIN tandem_lease l ON `+leaseOfSlice+`
+		WHERE s.state = 'active' AND r.status = 'execution' AND s.queued_at IS NULL AND s.not_before IS NULL
+			AND l.channel_id = ? AND l.connector_id = ? AND l.direction = ? AND l.shard = ?) RETURNING id`,
+		l.ChannelID, l.ConnectorID, l.Direction, l.Shard)
+	if err != nil {
+		return fmt.Errorf("slices that wait for a lease: %w", err)
+	}
+	_, err = tx.askAgain(ctx, ids)
+	return err
 }
 
 // StalledRuns finds the planned runs whose turn it is (the oldest of a lane

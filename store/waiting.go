@@ -102,9 +102,8 @@ func (tx *Tx) sliceWaiting(ctx context.Context, r Run) (reason string, until *ti
 		return nil
 	}, `SELECT s.wait_reason, s.not_before, coalesce(s.not_before > @now, false), coalesce(l.owner <> '' AND l.expires_at > @now, false),
 			coalesce(l.epoch = s.held_epoch, false), l.expires_at
-		FROM tandem_slice s LEFT JOIN tandem_lease l ON l.channel_id = s.channel_id AND l.connector_id = s.connector_id
-			AND l.direction = ? AND l.shard = s.shard
-		WHERE s.run_id = ? AND s.state = 'active' ORDER BY s.ord, s.id`, r.Spec.Kind, r.ID)
+		FROM tandem_slice s JOIN tandem_run r ON r.id = s.run_id LEFT JOIN tandem_lease l ON `+leaseOfSlice+`
+		WHERE s.run_id = ? AND s.state = 'active' ORDER BY s.ord, s.id`, r.ID)
 	if err != nil {
 		return "", nil, fmt.Errorf("what run %d waits for: %w", r.ID, err)
 	}

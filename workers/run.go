@@ -56,7 +56,7 @@ func (p *processor) start(ctx context.Context, runID int64) error {
 }
 
 // shardPush is the shard of slices that write to the remote.
-const shardPush = "push"
+const shardPush = store.ShardPush
 
 // pushOrd puts the slices that write to the remote after all that read it.
 const pushOrd = 1 << 20

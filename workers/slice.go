@@ -46,7 +46,7 @@ func (p *processor) slice(ctx context.Context, id int64) error {
 	}
 	lease, ok, err := p.acquire(ctx, sl, run)
 	if err != nil || !ok {
-		return err // busy: whoever holds it hands on, or the sweeper finds it
+		return err // busy: giving the lease back asks for the slice again
 	}
 	began := p.cfg.Clock.Now()
 	out, err := p.work(ctx, sl, run, lease)
@@ -99,8 +99,11 @@ func (p *processor) acquire(ctx context.Context, sl store.Slice, run store.Run) 
 	}
 	err = p.cfg.DB.Write(ctx, "lease.acquire", func(ctx context.Context, tx *store.Tx) error {
 		lease, ok, err = tx.AcquireLease(ctx, leaseKey(sl), p.cfg.Owner, p.cfg.Lease)
-		if err != nil || !ok {
+		if err != nil {
 			return err
+		}
+		if !ok {
+			return tx.AwaitLease(ctx, sl.ID)
 		}
 		return tx.HoldSlice(ctx, sl.ID, lease)
 	})

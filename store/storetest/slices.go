@@ -203,6 +203,60 @@ func testSweepSlices(t *testing.T, db *store.DB) {
 	equal(t, "an ended run", sweep(0), 0)
 }
 
+// A slice whose message met a lease that another run's slice holds is asked for
+// again as soon as that one gives it back, or dies. Slices that write to the
+// remote share one lease, whatever their runs are for.
+func testSliceAwaitsLease(t *testing.T, db *store.DB) {
+	h := newHouse(t, db)
+	run := h.plan(t, store.Spec{})
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.StartRun(ctx, run.ID, []store.Slice{{ConnectorID: h.companies, Shard: store.ShardPush}})
+		return err
+	})
+	id := h.slices(t, run.ID)[0].ID
+	h.takeAll(t)
+	key := store.LeaseKey{ChannelID: h.channel, ConnectorID: h.companies, Direction: store.KindReverseSync}
+	var lease store.Lease
+	take := func(owner string) (ok bool) {
+		write(t, db, func(ctx context.Context, tx *store.Tx) error {
+			l, got, err := tx.AcquireLease(ctx, key, owner, time.Hour)
+			if ok = got; err != nil || got {
+				lease = l
+				return err
+			}
+			return tx.AwaitLease(ctx, id)
+		})
+		return ok
+	}
+	sweep := func() (n int) {
+		write(t, db, func(ctx context.Context, tx *store.Tx) error {
+			got, err := tx.StalledSlices(ctx, time.Hour, 10)
+			n = len(got)
+			return err
+		})
+		equal(t, "messages of the sweep", len(h.takeAll(t)), n)
+		return n
+	}
+	release := func() {
+		write(t, db, func(ctx context.Context, tx *store.Tx) error { return tx.ReleaseLease(ctx, lease) })
+	}
+	equal(t, "free", take("w1"), true)
+	release()
+	equal(t, "nobody waits", len(h.takeAll(t)), 0)
+	equal(t, "free again", take("w1"), true)
+	equal(t, "busy", take("w2"), false)
+	equal(t, "the holder works", sweep(), 0)
+	release()
+	equal(t, "given back", len(h.takeAll(t)), 1)
+	release()
+	equal(t, "given back twice", len(h.takeAll(t)), 0)
+	equal(t, "asked for just now", sweep(), 0)
+	equal(t, "taken", take("w1"), true)
+	equal(t, "busy once more", take("w2"), false)
+	age(t, db, "tandem_lease", "expires_at", 2*time.Hour)
+	equal(t, "the holder died", sweep(), 1)
+}
+
 func testSweepRuns(t *testing.T, db *store.DB) {
 	h := newHouse(t, db)
 	a, b := h.plan(t, store.Spec{}), h.plan(t, store.Spec{})

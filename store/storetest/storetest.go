@@ -93,6 +93,7 @@ func Run(t *testing.T, open func(testing.TB) *store.DB) {
 		{"OutboxTakers", testOutboxTakers},
 		{"SweepSlices", testSweepSlices},
 		{"SweepRuns", testSweepRuns},
+		{"SliceAwaitsLease", testSliceAwaitsLease},
 		{"Parked", testParked},
 		{"ParkedAgain", testParkedAgain},
 		{"ParkedAttempts", testParkedAttempts},
