@@ -65,7 +65,7 @@ type asked struct {
 func (x *exporter) askable(open []*outItem, alt int, taken map[string]string) asked {
 	var a asked
 	for _, it := range open {
-		id, ok := x.C.Manual.RemoteIdentity(alt, it.there)
+		id, ok := x.C.Manual.RemoteIdentity(alt, it.asked)
 		if !ok {
 			continue
 		}
@@ -107,7 +107,7 @@ func (x *exporter) find(ctx context.Context, alt int, a asked) (map[string][]rec
 	}
 	identities := make([][]record.Value, len(a.items))
 	for i, it := range a.items {
-		identities[i] = pick(it.there, cols)
+		identities[i] = pick(it.asked, cols)
 	}
 	lists, err := finder.Find(ctx, x.fields, cols, identities)
 	if err != nil {
@@ -129,7 +129,7 @@ func (x *exporter) find(ctx context.Context, alt int, a asked) (map[string][]rec
 func (x *exporter) findable(f channels.Finder, cols []int, it *outItem) bool {
 	paths := make([]string, len(cols))
 	for i, c := range cols {
-		if !it.there[c].Has() {
+		if !it.asked[c].Has() {
 			return false
 		}
 		paths[i] = x.fields[c]
@@ -250,13 +250,13 @@ func (x *exporter) adopt(it *outItem, alt int, r *record.Record, owners map[stri
 		link.RemoteID = r.ID
 	}
 	link.LocalKey, link.State, link.Base = it.key, store.Linked, ""
-	it.link, it.rec, it.remote, it.base = &link, r, r.Values, halves{}
+	it.link, it.rec, it.remote, it.base = &link, r, r.Values, sentBase(it.sent, r.Values)
 }
 
 // safety is the class of a create.
 func (x *exporter) safety(it *outItem) string {
 	if s, ok := x.C.Remote.(channels.SafetyOf); ok {
-		return s.SafetyOf(x.fields, channels.Order{Op: channels.OrderCreate, Values: it.there})
+		return s.SafetyOf(x.fields, channels.Order{Op: channels.OrderCreate, Values: it.asked})
 	}
 	return x.caps.Safety
 }

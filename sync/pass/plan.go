@@ -75,6 +75,8 @@ type planner struct {
 	// that the batch refers to.
 	dirty map[string]store.Dirty
 	refs  *references
+	// intents has creates whose outcome is not known, by the key of their row.
+	intents map[string]*store.Intent
 
 	bases   record.Arena
 	scratch []byte

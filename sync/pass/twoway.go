@@ -38,6 +38,9 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 		return
 	}
 	base := baseOf(link, n)
+	if base.local == nil {
+		base = pl.sentBase(row.Key, it.remote)
+	}
 	dirty := pl.dirty[row.Key]
 	changed := row.Modified
 	if len(dirty.Times) > 0 { // only marked says nothing of when
@@ -215,6 +218,9 @@ func (pl *planner) loadRows(ctx context.Context, rows map[string]entities.Row) e
 	}
 	for _, d := range list {
 		pl.dirty[d.LocalKey] = d
+	}
+	if err := pl.loadIntents(ctx, keys); err != nil {
+		return err
 	}
 	if pl.refs == nil {
 		return nil
