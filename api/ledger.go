@@ -17,6 +17,7 @@ type Parked struct {
 	Run        *int64           `json:"run" doc:"The run that parked it last; null none"`
 	LocalID    string           `json:"local_id"`
 	RemoteID   string           `json:"remote_id"`
+	Outward    bool             `json:"outward" doc:"It is about a local row on its way to the remote"`
 	Reason     string           `json:"reason" doc:"A stable word"`
 	Message    string           `json:"message" doc:"For a person"`
 	Answer     string           `json:"answer" doc:"What the remote said about it; empty where it said nothing"`

@@ -109,6 +109,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		_, err := tx.Park(ctx, []store.Parked{{
 			Kind: store.ParkedRecord, ChannelID: w.crm, ConnectorID: w.cons[0].ID, RemoteID: "7", Reason: "bad_value", Message: "m", Payload: json.RawMessage(`{"a":1}`),
 		}})
+		if err == nil {
+			_, err = tx.AddConflicts(ctx, []store.Conflict{w.conflict("1", "email")})
+		}
 		return err
 	})
 	for _, call := range []struct {
@@ -124,6 +127,14 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET", "/parked", "/parked", "", "200"},
 		{"GET", "/parked/1", "/parked/{id}", "", "200"},
 		{"POST", "/runs/1/cancel", "/runs/{id}/cancel", "", "202"},
+		{"POST", "/channels/crm/reverse-sync", "/channels/{name}/reverse-sync", `{"local_ids":["1"]}`, "202"},
+		{"GET", "/channels/crm/connectors/contacts/records?local_id=1", "/channels/{name}/connectors/{connector}/records", "", "200"},
+		{"GET", "/conflicts", "/conflicts", "", "200"},
+		{"GET", "/conflicts/1", "/conflicts/{id}", "", "200"},
+		{"POST", "/conflicts/resolve", "/conflicts/resolve", `{"winner":"local","channel":"crm"}`, "200"},
+		{"POST", "/conflicts/1/resolve", "/conflicts/{id}/resolve", `{"winner":"local"}`, "202"},
+		{"POST", "/runs/1/retry", "/runs/{id}/retry", "", "202"},
+		{"POST", "/runs/1/undo", "/runs/{id}/undo", `{"dry_run":true}`, "200"},
 		{"GET", "/runs/99", "/runs/{id}", "", "404"},
 		{"POST", "/runs/1/cancel", "/runs/{id}/cancel", "", "409"},
 		{"GET", "/runs?limit=501", "/runs", "", "422"},

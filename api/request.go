@@ -21,7 +21,7 @@ import (
 // the address says them.
 type SyncRequest struct {
 	V          int               `json:"v,omitempty" doc:"Version of the message; 1 or left out"`
-	Type       string            `json:"type,omitempty" doc:"sync or left out"`
+	Type       string            `json:"type,omitempty" doc:"sync, for an export reverse-sync, or left out"`
 	Channel    string            `json:"channel,omitempty" doc:"As in the address, or left out"`
 	ID         string            `json:"id,omitempty" maxLength:"200" doc:"At most one run per id in 30 days: repeating a request with it gives the first run"`
 	Connectors []string          `json:"connectors,omitempty" maxItems:"100" doc:"Left out: all"`
@@ -76,8 +76,13 @@ func usage(format string, args ...any) error {
 // Spec turns the request into what its run does. now is the time that
 // durations count from. Every contradiction is an error with code usage.
 func (r SyncRequest) Spec(channel string, now time.Time) (store.Spec, error) {
-	s := store.Spec{Kind: store.KindSync, Connectors: r.Connectors, Mode: r.Mode, Params: r.Params}
-	if err := r.checkEnvelope(channel); err != nil {
+	return r.SpecOf(store.KindSync, channel, now)
+}
+
+// SpecOf is Spec for a run of either kind.
+func (r SyncRequest) SpecOf(kind store.Kind, channel string, now time.Time) (store.Spec, error) {
+	s := store.Spec{Kind: kind, Connectors: r.Connectors, Mode: r.Mode, Params: r.Params}
+	if err := r.checkEnvelope(kind, channel); err != nil {
 		return s, err
 	}
 	switch s.Mode {
@@ -106,12 +111,12 @@ func (r SyncRequest) Spec(channel string, now time.Time) (store.Spec, error) {
 	return s, check(s)
 }
 
-func (r SyncRequest) checkEnvelope(channel string) error {
+func (r SyncRequest) checkEnvelope(kind store.Kind, channel string) error {
 	switch {
 	case r.V != 0 && r.V != 1:
 		return usage("version %d of the message is not known; want 1", r.V)
-	case r.Type != "" && r.Type != string(store.KindSync):
-		return usage("type %q: want sync", r.Type)
+	case r.Type != "" && r.Type != string(kind):
+		return usage("type %q: want %s", r.Type, kind)
 	case r.Channel != "" && r.Channel != channel:
 		return usage("the body names channel %q, the address %q", r.Channel, channel)
 	}
@@ -123,6 +128,10 @@ func check(s store.Spec) error {
 	switch {
 	case s.Start != nil && s.End != nil && !s.Start.Before(*s.End):
 		return usage("the window is empty: start %s is not before end %s", s.Start.Format(time.RFC3339), s.End.Format(time.RFC3339))
+	case s.Kind == store.KindReverseSync && windowed:
+		return usage("an export has no time window")
+	case s.Kind == store.KindReverseSync && (s.Flags.NoPull || s.Flags.NoPush):
+		return usage("no_pull and no_push do not go with an export")
 	case targeted && windowed:
 		return usage("record ids and a time window exclude each other")
 	case targeted && s.Mode == store.ModeFull:

@@ -142,6 +142,7 @@ func (s *Server) routes(mux *http.ServeMux) {
 	s.revisionRoutes(h)
 	s.runRoutes(h)
 	s.parkedRoutes(h)
+	s.peopleRoutes(h)
 	s.localChangeRoutes(h)
 	describe(h.OpenAPI())
 }

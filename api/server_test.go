@@ -116,6 +116,9 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		"/api/v1/parked/{id}": "get", "/api/v1/parked/{id}/retry": "post",
 		"/api/v1/parked/{id}/skip": "post", "/api/v1/parked/retry": "post", "/api/v1/parked/skip": "post",
 		"/api/v1/channels/{name}/operations/{op}": "post", "/api/v1/runs/{id}/revision": "get", "/api/v1/entities/{entity}/changes": "post",
+		"/api/v1/channels/{name}/reverse-sync": "post", "/api/v1/channels/{name}/connectors/{connector}/records": "get",
+		"/api/v1/conflicts": "get", "/api/v1/conflicts/{id}": "get", "/api/v1/conflicts/{id}/resolve": "post", "/api/v1/conflicts/resolve": "post",
+		"/api/v1/runs/{id}/retry": "post", "/api/v1/runs/{id}/undo": "post",
 	}
 	for path, method := range known {
 		if _, ok := doc.Paths[path][method]; !ok {

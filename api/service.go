@@ -100,7 +100,7 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 		if err != nil {
 			return err
 		}
-		out = ChannelDetail{State: []ConnectorStatus{}}
+		out = ChannelDetail{State: []ConnectorStatus{}, entities: map[string]string{}}
 		if out.Channel, err = s.channel(ctx, tx, c); err != nil {
 			return err
 		}
@@ -120,11 +120,15 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 		if err != nil {
 			return err
 		}
+		ways := directions(c.Settings)
 		for _, con := range list {
 			if con.Retired {
 				continue
 			}
-			st := ConnectorStatus{Connector: con.Name}
+			st := ConnectorStatus{Connector: con.Name, Direction: ways[con.Name]}
+			if err := s.outward(ctx, tx, con, &st); err != nil {
+				return err
+			}
 			if st.Links, err = tx.CountLinks(ctx, con.ID); err != nil {
 				return err
 			}
@@ -138,12 +142,13 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 			if ok && !full.IsZero() {
 				st.FullAt = utc(&full)
 			}
-			out.State = append(out.State, st)
+			out.State, out.entities[con.Name] = append(out.State, st), con.Entity
 		}
 		return nil
 	})
 	if err == nil {
 		out.Operations = s.operations(ctx, name)
+		s.captures(ctx, &out)
 	}
 	return out, err
 }

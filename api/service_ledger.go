@@ -91,7 +91,7 @@ func findParked(ctx context.Context, tx *store.Tx, id int64) (store.Parked, erro
 
 func showParked(p store.Parked) Parked {
 	out := Parked{
-		ID: p.ID, Kind: p.Kind, Channel: p.Channel, Connector: p.Connector, LocalID: p.LocalID, RemoteID: p.RemoteID,
+		ID: p.ID, Kind: p.Kind, Channel: p.Channel, Connector: p.Connector, LocalID: p.LocalID, RemoteID: p.RemoteID, Outward: p.Outward,
 		Reason: p.Reason, Message: p.Message, Answer: p.Answer, Attempts: p.Attempts, CreatedAt: p.CreatedAt.UTC(), NextAt: utc(p.NextAt),
 		Payload: p.Payload, Resolved: p.Resolved, ResolvedAt: utc(p.ResolvedAt),
 	}
@@ -139,7 +139,7 @@ func skippable(ctx context.Context, tx *store.Tx, h store.ParkedHead) error {
 func headOf(p store.Parked) store.ParkedHead {
 	return store.ParkedHead{
 		ID: p.ID, Kind: p.Kind, ChannelID: p.ChannelID, Channel: p.Channel, ConnectorID: p.ConnectorID, Connector: p.Connector,
-		RemoteID: p.RemoteID, Payload: p.Payload,
+		LocalID: p.LocalID, RemoteID: p.RemoteID, Outward: p.Outward, Payload: p.Payload,
 	}
 }
 

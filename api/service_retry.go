@@ -28,6 +28,9 @@ type retrier struct {
 	groups   []connectorOf // in the order of their first item
 	ids      map[connectorOf][]string
 	nameless map[connectorOf]bool // has a record without an id
+
+	outward []store.Connector // in the order of their first row
+	keys    map[store.Connector][]string
 }
 
 // RetryParked tries one item again. A skipped one is no longer skipped by it.
@@ -46,7 +49,7 @@ func (s *Service) RetryParked(ctx context.Context, id int64) (Retried, error) {
 		switch {
 		case err != nil:
 			return err
-		case p.Resolved == store.ResolvedSkipped && isRecord(p.Kind):
+		case p.Resolved == store.ResolvedSkipped && (isRecord(p.Kind) || p.Outward && p.Kind == store.ParkedUnknown):
 			if err := tx.EndSkip(ctx, id); err != nil {
 				return err
 			}
@@ -123,7 +126,7 @@ func (s *Service) readers(ctx context.Context, items func(context.Context, *stor
 	out := map[connectorOf]bool{}
 	for _, h := range heads {
 		k := connectorOf{h.ChannelID, h.Channel, h.Connector}
-		if _, known := out[k]; known || !isRecord(h.Kind) {
+		if _, known := out[k]; known || h.Outward || !isRecord(h.Kind) {
 			continue
 		}
 		out[k] = true
@@ -137,6 +140,9 @@ func (s *Service) readers(ctx context.Context, items func(context.Context, *stor
 
 // one tries an item again; records are gathered for records.
 func (r *retrier) one(ctx context.Context, h store.ParkedHead) error {
+	if h.Outward && h.Kind != store.ParkedMassDelete && h.LocalID != "" {
+		return r.gatherOut(ctx, h)
+	}
 	switch h.Kind {
 	case store.ParkedMassDelete:
 		return r.approve(ctx, h)
@@ -153,7 +159,11 @@ func (r *retrier) approve(ctx context.Context, h store.ParkedHead) error {
 	if err := notApproved(ctx, r.tx, h); err != nil {
 		return err
 	}
-	return r.request(ctx, h.ChannelID, store.Spec{Kind: store.KindSync, Mode: store.ModeFull, Connectors: []string{h.Connector}, ApproveParked: h.ID})
+	spec := store.Spec{Kind: store.KindSync, Mode: store.ModeFull, Connectors: []string{h.Connector}, ApproveParked: h.ID}
+	if h.Outward {
+		spec.Kind, spec.Mode = store.KindReverseSync, store.ModeIncremental
+	}
+	return r.request(ctx, h.ChannelID, spec)
 }
 
 // message tries a message again that is valid now.
@@ -237,20 +247,61 @@ func disabled(channel string) error {
 		WithHint("`tandem channels enable " + channel + "`")
 }
 
+// usable refuses items of channels that are disabled and of connectors that are
+// not there any more.
+func (r *retrier) usable(ctx context.Context, h store.ParkedHead) error {
+	c, err := r.tx.Channel(ctx, h.ChannelID)
+	if err != nil {
+		return err
+	}
+	if !c.Enabled {
+		return disabled(c.Name)
+	}
+	return checkConnectors(ctx, r.tx, c, []string{h.Connector})
+}
+
+// gatherOut notes a local row that is to be exported again.
+func (r *retrier) gatherOut(ctx context.Context, h store.ParkedHead) error {
+	k := store.Connector{ID: h.ConnectorID, ChannelID: h.ChannelID, Name: h.Connector}
+	if r.keys == nil {
+		r.keys = map[store.Connector][]string{}
+	}
+	if _, known := r.keys[k]; !known {
+		if err := r.usable(ctx, h); err != nil {
+			return err
+		}
+		r.outward = append(r.outward, k)
+	}
+	r.keys[k] = append(r.keys[k], h.LocalID)
+	return nil
+}
+
+// reasonRetry is why a parked row is exported again.
+const reasonRetry = "retried"
+
+// exports asks for the rows that were gathered.
+func (r *retrier) exports(ctx context.Context) error {
+	for _, k := range r.outward {
+		runs, err := r.tx.RequestExport(ctx, k, store.TriggerManual, reasonRetry, r.keys[k])
+		if err != nil {
+			return err
+		}
+		for _, run := range runs {
+			if err := r.show(ctx, run); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (r *retrier) gather(ctx context.Context, h store.ParkedHead) error {
 	k := connectorOf{h.ChannelID, h.Channel, h.Connector}
 	if r.ids == nil {
 		r.ids, r.nameless = map[connectorOf][]string{}, map[connectorOf]bool{}
 	}
 	if _, known := r.ids[k]; !known {
-		c, err := r.tx.Channel(ctx, h.ChannelID)
-		if err != nil {
-			return err
-		}
-		if !c.Enabled {
-			return disabled(c.Name)
-		}
-		if err := checkConnectors(ctx, r.tx, c, []string{h.Connector}); err != nil {
+		if err := r.usable(ctx, h); err != nil {
 			return err
 		}
 		r.groups = append(r.groups, k)
@@ -267,6 +318,9 @@ func (r *retrier) gather(ctx context.Context, h store.ParkedHead) error {
 // records asks for what was gathered: by id where the connector can, else, and
 // for records that have no id, by a run that reads everything.
 func (r *retrier) records(ctx context.Context, single bool) error {
+	if err := r.exports(ctx); err != nil {
+		return err
+	}
 	for _, k := range r.groups {
 		ids := r.ids[k]
 		slices.Sort(ids)

@@ -12,7 +12,12 @@ import (
 
 // Sync stores the request and wakes the workers.
 func (s *Service) Sync(ctx context.Context, channel string, req SyncRequest) (Run, error) {
-	spec, err := req.Spec(channel, s.clock.Now())
+	return s.ask(ctx, store.KindSync, channel, req)
+}
+
+// ask stores a request for a run of a kind.
+func (s *Service) ask(ctx context.Context, kind store.Kind, channel string, req SyncRequest) (Run, error) {
+	spec, err := req.SpecOf(kind, channel, s.clock.Now())
 	if err != nil {
 		return Run{}, err
 	}
@@ -20,7 +25,7 @@ func (s *Service) Sync(ctx context.Context, channel string, req SyncRequest) (Ru
 	if trigger == "" {
 		trigger = store.TriggerAPI
 	}
-	return s.request(ctx, "request sync", func(ctx context.Context, tx *store.Tx) (store.Request, error) {
+	return s.request(ctx, "request "+string(kind), func(ctx context.Context, tx *store.Tx) (store.Request, error) {
 		c, err := findChannel(ctx, tx, channel)
 		if err != nil {
 			return store.Request{}, err

@@ -37,15 +37,38 @@ type ChannelDetail struct {
 	// could call them answers.
 	Operations []channels.Operation `json:"operations" doc:"Named calls, in order of name"`
 	Breaker    store.Breaker        `json:"breaker" doc:"The circuit breaker before the remote"`
+	entities   map[string]string    // by connector
 	Problem    string               `json:"problem" doc:"Why no call is made until a person acts (re-authorise); empty none"`
 }
 
 // ConnectorStatus is where a connector stands.
 type ConnectorStatus struct {
 	Connector string     `json:"connector"`
+	Direction string     `json:"direction" enum:"to_local,to_remote,both"`
 	Links     int64      `json:"links" doc:"Linked pairs"`
 	Watermark *time.Time `json:"watermark" doc:"Up to where the remote's changes are known, by its clock; null before the first complete pass"`
 	FullAt    *time.Time `json:"full_at" doc:"When everything was read last; null never"`
+	Conflicts int64      `json:"conflicts" doc:"Fields that wait for a person to decide"`
+	// Outward is nil where no value travels to the remote.
+	Outward *OutwardStatus `json:"outward" doc:"The way to the remote; null where no value travels there"`
+}
+
+// OutwardStatus is where a connector's way to the remote stands.
+type OutwardStatus struct {
+	Waiting  int64         `json:"waiting" doc:"Rows that wait to go out"`
+	Oldest   *time.Time    `json:"oldest" doc:"Since when the oldest of them waits; null none"`
+	Round    *Round        `json:"round" doc:"The latest round over all rows; null before the first"`
+	Echoes   int64         `json:"echoes" doc:"Writes of its own that came back and were known as such"`
+	NearMiss int64         `json:"near_misses" doc:"Writes of its own that were nearly taken for a change"`
+	Capture  *CaptureState `json:"capture" doc:"How local changes are noticed; null where this process cannot tell"`
+}
+
+// Round is one look at all rows of a connector.
+type Round struct {
+	StartedAt  time.Time  `json:"started_at"`
+	FinishedAt *time.Time `json:"finished_at" doc:"null while it is under way"`
+	Done       int64      `json:"done" doc:"Linked rows looked at"`
+	Total      *int64     `json:"total" doc:"Linked rows at its beginning; null unknown"`
 }
 
 // TestStage is one step of a channel's test.
@@ -105,6 +128,7 @@ type Backend interface {
 	// has ended is an error with code conflict.
 	CancelRun(ctx context.Context, id int64) (Run, error)
 	Ledger
+	People
 	Informed
 }
 

@@ -84,3 +84,12 @@ func (d *Desk) ExplainRecord(ctx context.Context, channel, connector string, q e
 	}
 	return explain.Explain(ctx, d.cfg.DB, c, q)
 }
+
+// CaptureOf tells how local changes of an entity are noticed.
+func (d *Desk) CaptureOf(ctx context.Context, entity string) (Capture, error) {
+	list, err := CaptureStatus(ctx, d.cfg.DB, d.cfg.Keys, entity)
+	if err != nil || len(list) == 0 {
+		return Capture{}, err
+	}
+	return list[0], nil
+}

@@ -8,21 +8,13 @@ import (
 	"github.com/tandem-sync/tandem/sync/resolve"
 )
 
-// Settled is what became of conflicts that were decided.
-type Settled struct {
-	Done    []int64
-	Refused map[int64]error
-	Runs    []store.Run // tell the losing sides
-	Notes   []string
-}
-
 // resolveChunk is how many conflicts are decided in one transaction.
 const resolveChunk = 500
 
 // SettleConflicts decides open conflicts in favour of a side and asks for the runs
 // that tell the other one. What cannot be decided is refused one by one.
-func (d *Desk) SettleConflicts(ctx context.Context, list []store.Conflict, winner string) (Settled, error) {
-	out := Settled{Refused: map[int64]error{}}
+func (d *Desk) SettleConflicts(ctx context.Context, list []store.Conflict, winner string) (resolve.Settled, error) {
+	out := resolve.Settled{Refused: map[int64]error{}}
 	type place struct{ channel, connector string }
 	var order []place
 	by := map[place][]store.Conflict{}
@@ -42,7 +34,7 @@ func (d *Desk) SettleConflicts(ctx context.Context, list []store.Conflict, winne
 }
 
 // settle decides conflicts of one connector.
-func (d *Desk) settle(ctx context.Context, list []store.Conflict, winner string, out *Settled) error {
+func (d *Desk) settle(ctx context.Context, list []store.Conflict, winner string, out *resolve.Settled) error {
 	c, err := d.open(ctx, list[0].Channel, list[0].Connector)
 	if err != nil {
 		if fault.CodeOf(err) != fault.CodeNotFound && fault.CodeOf(err) != fault.CodeConfig {
@@ -54,9 +46,9 @@ func (d *Desk) settle(ctx context.Context, list []store.Conflict, winner string,
 		return nil
 	}
 	for start := 0; start < len(list); start += resolveChunk {
-		var one Settled
+		var one resolve.Settled
 		err := d.cfg.DB.Write(ctx, "resolve conflicts", func(ctx context.Context, tx *store.Tx) error {
-			one = Settled{Refused: map[int64]error{}}
+			one = resolve.Settled{Refused: map[int64]error{}}
 			r := &resolve.Resolver{C: c}
 			for _, f := range list[start:min(start+resolveChunk, len(list))] {
 				err := r.Settle(ctx, tx, f, winner)

@@ -65,7 +65,7 @@ service running, commands work in the foreground.`,
 	f.StringVar(&a.logFormat, "log-format", "", "form of log lines: text or json")
 	root.AddCommand(
 		runCommand(a), demoCommand(a), initCommand(a), validateCommand(a), migrateCommand(a), applyCommand(a),
-		syncCommand(a), runsCommand(a), channelsCommand(a), typesCommand(a), parkedCommand(a), doctorCommand(a), versionCommand(a),
+		syncCommand(a), reverseSyncCommand(a), runsCommand(a), recordsCommand(a), conflictsCommand(a), channelsCommand(a), typesCommand(a), parkedCommand(a), doctorCommand(a), versionCommand(a),
 		emulateCommand(a), planCommand(a), exportCommand(a), keysCommand(a), judgeCommand(a), captureCommand(a),
 	)
 	root.InitDefaultCompletionCmd("completion")

@@ -101,9 +101,12 @@ func (a *app) showChannel(c api.ChannelDetail) error {
 	}
 	rows := make([][]string, 0, len(c.State))
 	for _, s := range c.State {
-		rows = append(rows, []string{s.Connector, number(s.Links), timeText(s.Watermark), timeText(s.FullAt)})
+		rows = append(rows, []string{s.Connector, s.Direction, number(s.Links), timeText(s.Watermark), timeText(s.FullAt)})
 	}
-	if err := a.table([]string{"CONNECTOR", "LINKS", "WATERMARK", "LAST FULL"}, rows); err != nil {
+	if err := a.table([]string{"CONNECTOR", "DIRECTION", "LINKS", "WATERMARK", "LAST FULL"}, rows); err != nil {
+		return err
+	}
+	if err := a.showOutward(c); err != nil {
 		return err
 	}
 	if err := a.showReach(c); err != nil {

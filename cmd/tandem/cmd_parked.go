@@ -67,17 +67,33 @@ func (a *app) printParked(page api.ParkedPage) error {
 			continue
 		}
 		rows = append(rows, []string{
-			number(p.ID), string(p.Kind), p.Channel, p.Connector, p.RemoteID, p.Reason, shorten(p.Message), number(int64(p.Attempts)), timeText(&p.CreatedAt),
+			number(p.ID), string(p.Kind), p.Channel, p.Connector, recordText(p), p.Reason, shorten(p.Message), number(int64(p.Attempts)), timeText(&p.CreatedAt),
 		})
 	}
 	if a.json {
 		return nil
 	}
-	err := a.table(strings.Split("ID KIND CHANNEL CONNECTOR REMOTE REASON MESSAGE ATTEMPTS SINCE", " "), rows)
+	err := a.table(strings.Split("ID KIND CHANNEL CONNECTOR RECORD REASON MESSAGE ATTEMPTS SINCE", " "), rows)
 	if page.Next != nil {
 		a.note("there are more: --before %d", *page.Next)
 	}
 	return err
+}
+
+// recordText names the record that an item is about.
+func recordText(p api.Parked) string {
+	if p.Outward && p.LocalID != "" || p.RemoteID == "" && p.LocalID != "" {
+		return "local " + p.LocalID
+	}
+	return p.RemoteID
+}
+
+// wayText says which way an item was going.
+func wayText(p api.Parked) string {
+	if p.Outward {
+		return "to the application"
+	}
+	return "from the application"
 }
 
 func parkedShow(a *app) *cobra.Command {
@@ -99,6 +115,7 @@ func parkedShow(a *app) *cobra.Command {
 				{"kind", string(p.Kind)},
 				{"channel", p.Channel},
 				{"connector", p.Connector},
+				{"way", wayText(p)},
 				{"local id", p.LocalID},
 				{"remote id", p.RemoteID},
 				{"reason", p.Reason},

@@ -65,8 +65,9 @@ func parkedRetry(a *app) *cobra.Command {
 		Long: `Tries items again, one by its id or many by what they have in common.
 
 A record is read anew by its id, or with all others where the connector cannot
-read single ones. What a message asks for is done if it is valid now. The
-deletions of a mass_delete are carried out.`,
+read single ones; a local row on its way to the application is exported anew. What a
+message asks for is done if it is valid now. The deletions of a mass_delete are
+carried out.`,
 		Example: "  tandem parked retry 5\n  tandem parked retry --channel crm --reason bad_value --yes",
 		RunE: run(func(ctx context.Context, args []string) error {
 			if err := c.check(args); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 func runsCommand(a *app) *cobra.Command {
-	return group("runs", "History and progress of runs", runsList(a), runsShow(a), runsWatch(a), runsCancel(a))
+	return group("runs", "History and progress of runs", runsList(a), runsShow(a), runsWatch(a), runsCancel(a), runsRetry(a), runsUndo(a))
 }
 
 func runsList(a *app) *cobra.Command {
@@ -70,10 +70,10 @@ func (a *app) printRuns(page api.RunPage) error {
 	for _, r := range page.Runs {
 		rows = append(rows, []string{
 			number(r.ID), r.Channel, string(r.Kind), string(r.Mode), string(r.Trigger), string(r.Status) + waitingWord(r),
-			number(r.Read), number(r.Created), number(r.Updated), number(r.Deleted), number(r.Parked), timeText(r.StartedAt), took(r),
+			number(r.Read), number(r.Created), number(r.Updated), number(r.Deleted), number(r.Pushed), number(r.Conflicts), number(r.Parked), timeText(r.StartedAt), took(r),
 		})
 	}
-	err := a.table(strings.Split("ID CHANNEL KIND MODE TRIGGER STATUS READ CREATED UPDATED DELETED PARKED STARTED TOOK", " "), rows)
+	err := a.table(strings.Split("ID CHANNEL KIND MODE TRIGGER STATUS READ CREATED UPDATED DELETED PUSHED CONFLICTS PARKED STARTED TOOK", " "), rows)
 	if page.Next != nil {
 		a.note("there are more: --before %d", *page.Next)
 	}

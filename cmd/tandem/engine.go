@@ -113,7 +113,7 @@ func (e *engine) build() error {
 // service answers from the database.
 func (e *engine) service() *api.Service {
 	if e.fleet == nil {
-		return api.NewService(e.db, tester{workersConfig(e)}, nil)
+		return api.NewService(e.db, newTester(workersConfig(e)), nil)
 	}
 	return api.NewService(e.db, e.fleet, nil)
 }

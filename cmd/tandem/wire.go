@@ -5,6 +5,10 @@ import (
 
 	"github.com/tandem-sync/tandem/api"
 	"github.com/tandem-sync/tandem/channels"
+	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/explain"
+	"github.com/tandem-sync/tandem/sync/resolve"
+	"github.com/tandem-sync/tandem/sync/undo"
 	"github.com/tandem-sync/tandem/workers"
 )
 
@@ -12,7 +16,46 @@ import (
 func registry() *channels.Registry { return channels.Default }
 
 // members is the fleet with its answers in the API's types.
-type members struct{ *workers.Fleet }
+type members struct {
+	*workers.Fleet
+	desk
+}
+
+// desk does for people what needs an opened connector. open gives one to be
+// closed after use.
+type desk struct{ open func() *workers.Desk }
+
+// ExplainRecord tells everything that is known about a record.
+func (d desk) ExplainRecord(ctx context.Context, channel, connector string, q explain.Query) (explain.Record, error) {
+	k := d.open()
+	defer k.Close()
+	return k.ExplainRecord(ctx, channel, connector, q)
+}
+
+// SettleConflicts decides conflicts in favour of a side.
+func (d desk) SettleConflicts(ctx context.Context, list []store.Conflict, winner string) (resolve.Settled, error) {
+	k := d.open()
+	defer k.Close()
+	return k.SettleConflicts(ctx, list, winner)
+}
+
+// UndoRun takes a page of what a run did back.
+func (d desk) UndoRun(ctx context.Context, run store.Run, o undo.Options) (undo.Result, error) {
+	k := d.open()
+	defer k.Close()
+	return k.UndoRun(ctx, run, o)
+}
+
+// CaptureOf tells how local changes of an entity are noticed.
+func (d desk) CaptureOf(ctx context.Context, entity string) (api.CaptureState, error) {
+	k := d.open()
+	defer k.Close()
+	c, err := k.CaptureOf(ctx, entity)
+	if err != nil {
+		return api.CaptureState{}, err
+	}
+	return api.CaptureState{Mode: c.Mode, Right: c.Right(), Problems: append(append([]string{}, c.Problems...), c.Drift...)}, nil
+}
 
 // TestChannel tries a channel's remote step by step.
 func (m members) TestChannel(ctx context.Context, name string) ([]api.TestStage, error) {
@@ -20,7 +63,14 @@ func (m members) TestChannel(ctx context.Context, name string) ([]api.TestStage,
 }
 
 // tester tests channels without any workers of its own.
-type tester struct{ cfg workers.Config }
+type tester struct {
+	cfg workers.Config
+	desk
+}
+
+func newTester(cfg workers.Config) tester {
+	return tester{cfg, desk{func() *workers.Desk { return workers.NewDesk(cfg) }}}
+}
 
 // Kick does nothing: nobody is here to be woken.
 func (tester) Kick() {}
@@ -62,7 +112,7 @@ func newFleet(e *engine) (fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return members{f}, nil
+	return members{f, desk{f.Desk}}, nil
 }
 
 // applyFile stores the file's entities and channels and creates the tables it

@@ -206,7 +206,7 @@ func (k *known) ask(ctx context.Context, c pass.Connector, side *Side) *record.R
 func (k *known) record(c pass.Connector) Record {
 	r := Record{
 		Channel: c.Channel, Connector: c.Name, LocalID: k.q.LocalID, RemoteID: k.q.RemoteID,
-		Conflicts: []Conflict{}, Parked: []Parked{}, History: []Line{},
+		Conflicts: []Dispute{}, Parked: []Held{}, History: []Line{},
 	}
 	if l := k.link; l != nil {
 		r.Link = &Link{
@@ -227,10 +227,10 @@ func (k *known) record(c pass.Connector) Record {
 		r.Create = &Create{State: string(i.State), Since: i.CreatedAt.UTC(), Next: i.NextAt.UTC(), Attempts: i.Attempts}
 	}
 	for _, f := range k.conflicts {
-		r.Conflicts = append(r.Conflicts, Conflict{ID: f.ID, Field: f.Field, Local: f.Local, Remote: f.Remote, Since: f.CreatedAt.UTC(), Run: f.RunID})
+		r.Conflicts = append(r.Conflicts, Dispute{ID: f.ID, Field: f.Field, Local: f.Local, Remote: f.Remote, Since: f.CreatedAt.UTC(), Run: f.RunID})
 	}
 	for _, p := range k.parked {
-		r.Parked = append(r.Parked, Parked{ID: p.ID, Kind: p.Kind, Reason: p.Reason, Message: p.Message, Outward: p.Outward, Since: p.CreatedAt.UTC()})
+		r.Parked = append(r.Parked, Held{ID: p.ID, Kind: p.Kind, Reason: p.Reason, Message: p.Message, Outward: p.Outward, Since: p.CreatedAt.UTC()})
 	}
 	for _, h := range k.history {
 		fields := h.Fields

@@ -27,8 +27,8 @@ type Record struct {
 	Problem   string     `json:"problem,omitempty" doc:"Why a value cannot be read under the present mapping"`
 	Waits     *Waits     `json:"waits" doc:"That the row waits to go out; null when it does not"`
 	Create    *Create    `json:"create" doc:"A create at the remote that is under way or whose outcome is not known; null none"`
-	Conflicts []Conflict `json:"conflicts" doc:"Fields that wait for a person"`
-	Parked    []Parked   `json:"parked" doc:"What is parked about the record"`
+	Conflicts []Dispute `json:"conflicts" doc:"Fields that wait for a person"`
+	Parked    []Held   `json:"parked" doc:"What is parked about the record"`
 	History   []Line     `json:"history" doc:"What runs did to it, the latest first, as far as runs are kept"`
 }
 
@@ -104,8 +104,8 @@ type Create struct {
 	Attempts int       `json:"attempts"`
 }
 
-// Conflict is a field that waits for a person.
-type Conflict struct {
+// Dispute is a field that waits for a person.
+type Dispute struct {
 	ID     int64           `json:"id"`
 	Field  string          `json:"field"`
 	Local  json.RawMessage `json:"local"`
@@ -114,8 +114,8 @@ type Conflict struct {
 	Run    int64           `json:"run"`
 }
 
-// Parked is an item about the record.
-type Parked struct {
+// Held is a parked item about the record.
+type Held struct {
 	ID      int64            `json:"id"`
 	Kind    store.ParkedKind `json:"kind"`
 	Reason  string           `json:"reason"`

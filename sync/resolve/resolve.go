@@ -21,6 +21,14 @@ import (
 // Reason is why a row waits whose conflict a person decided.
 const Reason = "resolved"
 
+// Settled is what became of conflicts that were decided.
+type Settled struct {
+	Done    []int64         // by id
+	Refused map[int64]error // why others could not be decided
+	Runs    []store.Run     // tell the losing sides
+	Notes   []string        // what a person should know
+}
+
 // Resolver settles conflicts of one connector within one transaction.
 type Resolver struct {
 	C pass.Connector
