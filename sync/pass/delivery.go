@@ -28,6 +28,7 @@ type delivery struct {
 	ends     time.Time
 	skew     time.Duration // the database's clock less ours
 	progress bool          // a batch was committed
+	outward  bool          // it writes to the remote
 }
 
 func newDelivery(db *store.DB, c Connector, clk clock.Clock, log *zap.Logger, in Input) delivery {
@@ -81,8 +82,14 @@ func (d *delivery) watch(ctx context.Context) (context.Context, func()) {
 				cancel(err)
 				return
 			}
-			if err == nil {
+			switch {
+			case err == nil:
 				renewed = d.Clock.Now()
+			case d.outward && d.Clock.Now().Sub(renewed) > d.in.TTL*3/4:
+				// The remote cannot see the lease: what is under way there has to end
+				// before somebody else may hold it.
+				cancel(fmt.Errorf("the lease could not be renewed: %w", store.ErrFenced))
+				return
 			}
 		}
 	})

@@ -81,6 +81,7 @@ func (r *Reverse) open(ctx context.Context, in Input) (*exporter, error) {
 			x.most = exportBatched
 		}
 	}
+	x.outward = true
 	return x, x.load(ctx)
 }
 
