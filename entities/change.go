@@ -133,7 +133,8 @@ func asciiText(s string) int {
 			return i
 		}
 	}
-	for ; i < len(s) && s[i] != 0 && s[i] < 0x80; i++ {
+	for i < len(s) && s[i] != 0 && s[i] < 0x80 {
+		i++
 	}
 	return i
 }

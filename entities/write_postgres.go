@@ -11,8 +11,6 @@ import (
 	"github.com/tandem-sync/tandem/store"
 )
 
-func itoa(i int64) string { return strconv.FormatInt(i, 10) }
-
 // startPostgres does what comes once per batch: constraints speak at once, no
 // trigger can be added any more, keys are drawn, the stage is filled.
 func (a *apply) startPostgres(ctx context.Context) error {
