@@ -61,6 +61,7 @@ func New(cfg Config) *Pages {
 	page("POST /parked/{id}/retry", p.retry)
 	page("POST /parked/{id}/skip", p.skip)
 	page("POST /parked", p.chosen)
+	p.peoplePages(page)
 	page("/", p.nothing)
 	mux.HandleFunc("GET /login", p.loginPage)
 	mux.HandleFunc("POST /login", p.login)

@@ -14,6 +14,7 @@ func everyPage(w *world) []string {
 	return []string{
 		"/", "/channels", "/channels/crm", "/runs", "/runs?status=active&channel=crm", "/runs/1", "/runs/2", "/runs/3",
 		"/parked", "/parked?resolved=1&kind=record", fmt.Sprintf("/parked/%d", w.parked),
+		"/conflicts", "/conflicts?resolved=1&channel=crm", "/runs/1/undo", "/channels/crm/connectors/contacts/records?local_id=7",
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -155,8 +156,12 @@ var functions = template.FuncMap{
 	"asker":   asker,
 	"active":  func(s store.Status) bool { return !s.Ended() },
 	"percent": percent,
-	"list":    func(s ...string) []string { return s },
-	"args":    func(v ...any) []any { return v },
+	"record":  recordPath,
+	"writes": func(c api.ChannelDetail) bool {
+		return slices.ContainsFunc(c.State, func(s api.ConnectorStatus) bool { return s.Outward != nil })
+	},
+	"list": func(s ...string) []string { return s },
+	"args": func(v ...any) []any { return v },
 }
 
 // number writes a count with its thousands apart.

@@ -112,6 +112,9 @@ func (w *world) fill() {
 					return err
 				}
 			}
+			if _, err := tx.AddConflicts(ctx, []store.Conflict{disputed(id, cons[0].ID, "email"), disputed(id, cons[0].ID, evil)}); err != nil {
+				return err
+			}
 			if err := w.history(ctx, tx, id, cons); err != nil {
 				return err
 			}
