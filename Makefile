@@ -79,7 +79,7 @@ vulncheck: go-version
 		[ $$status -eq 3 ] || echo "make vulncheck: could not be checked; its database https://vuln.go.dev must be reachable" >&2; \
 		exit $$status; }
 
-## bench: Tandem against a hand-written loop (a table, and bench/out/bench.json)
+## bench: Tandem against hand-written loops, both ways (a table, and bench/out/bench.json)
 bench: go-version
 	$(GO) run ./bench $(BENCH_FLAGS)
 

@@ -24,6 +24,7 @@ type bench struct {
 	samples  map[rowKey][]sample
 	order    []rowKey
 	due      *dueResult
+	back     back
 }
 
 // rowKey names a row of the table.
@@ -114,9 +115,15 @@ func (b *bench) measureAll(ctx context.Context) error {
 		if yardstick[database] == "" {
 			return fmt.Errorf("unknown database %q; known: %s, %s", database, postgresDB, sqliteDB)
 		}
+		if !b.direct {
+			continue
+		}
 		if err := b.database(ctx, database); err != nil {
 			return err
 		}
+	}
+	if err := b.measureBack(ctx, strings.Split(b.databases, ",")); err != nil {
+		return err
 	}
 	if b.hubspot && strings.Contains(b.databases, postgresDB) {
 		if err := b.measureHubSpot(ctx); err != nil {

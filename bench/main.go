@@ -39,6 +39,12 @@ type options struct {
 	hubContacts   int
 	hubRounds     int
 	schedule      bool
+	reverse       bool
+	reverseForm   string
+	reverseRounds int
+	delay         time.Duration
+	capture       bool
+	direct        bool
 	out           string
 }
 
@@ -49,6 +55,8 @@ func main() {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "ideal":
 		err = runIdeal(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == "ideal-export":
+		err = runIdealExport(ctx, os.Args[2:])
 	case len(os.Args) > 1 && os.Args[1] == "emulate":
 		f := flag.NewFlagSet("emulate", flag.ExitOnError)
 		contacts := f.Int("contacts", 50_000, "contacts of the account")
@@ -107,6 +115,12 @@ func runBench(ctx context.Context, args []string) (err error) {
 	f.IntVar(&o.hubContacts, "hubspot-records", 50_000, "contacts of that account")
 	f.IntVar(&o.hubRounds, "hubspot-rounds", 3, "rounds with that account")
 	f.BoolVar(&o.schedule, "due", true, "also let 10,000 channels be due in one tick")
+	f.BoolVar(&o.direct, "direct", true, "measure the way in")
+	f.BoolVar(&o.reverse, "reverse", true, "also measure the way back")
+	f.StringVar(&o.reverseForm, "reverse-form", "", "the only `form` of the way back to measure")
+	f.IntVar(&o.reverseRounds, "reverse-rounds", 3, "rounds of the way back")
+	f.DurationVar(&o.delay, "delay", 20*time.Second, "how long changes are committed to see when the remote hears of them; 0 leaves it out")
+	f.BoolVar(&o.capture, "capture", true, "also measure what capturing changes costs the application")
 	f.StringVar(&o.out, "out", filepath.Join("bench", "out"), "`folder` for bench.json")
 	_ = f.Parse(args) // exits by itself
 

@@ -58,9 +58,10 @@ func (b *bench) report() error {
 	if b.due != nil {
 		b.due.print()
 	}
+	b.back.print()
 	doc := map[string]any{
 		"at": time.Now().UTC().Format(time.RFC3339), "go": runtime.Version(), "os": runtime.GOOS + "/" + runtime.GOARCH,
-		"cpus": runtime.NumCPU(), "cpu": cpuName(), "page_size": pageSize, "rows": rows, "due": b.due,
+		"cpus": runtime.NumCPU(), "cpu": cpuName(), "page_size": pageSize, "rows": rows, "due": b.due, "back": b.back,
 	}
 	out, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
