@@ -115,10 +115,12 @@ func (tx *Tx) ChangesOf(ctx context.Context, connectorID int64, localID, remoteI
 	return list, nil
 }
 
-// TurnsOf counts, per local row, how often updates of the two sides took turns
-// since a time: a local update after one of the remote is a turn, and the other
-// way round. Rows without one are not there.
-func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, since time.Time) (map[string]int, error) {
+// TurnsOf counts, per local row, how often in a row updates of the two sides took
+// turns since a time, each giving one field the value again that it had given it
+// before: two programs that each insist on their own. People who edit a record
+// on both sides do not do that. columns has the local column of each remote path;
+// a row counts with its worst field, and rows without a turn are not there.
+func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, since time.Time, columns map[string]string) (map[string]int, error) {
 	turns := map[string]int{}
 	if len(keys) == 0 {
 		return turns, nil
@@ -129,7 +131,7 @@ func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, sin
 		records[i] = recordOf("l/", k)
 		byRecord[records[i]] = k
 	}
-	last := map[string]string{}
+	fields := map[[2]string]*insistence{}
 	err := tx.each(ctx, func(row scanner) error {
 		var rec string
 		var body jsonText
@@ -140,10 +142,19 @@ func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, sin
 		if err := json.Unmarshal(body.raw, &c); err != nil || c.Op != "update" {
 			return err
 		}
-		if before := last[rec]; before != "" && before != c.Side {
-			turns[byRecord[rec]]++
+		for _, f := range c.Fields {
+			column := f.Field
+			if c.Side == "remote" {
+				column = columns[column]
+			}
+			at := [2]string{rec, column}
+			if fields[at] == nil {
+				fields[at] = &insistence{}
+			}
+			if n := fields[at].add(c.Side, string(f.New)); n > turns[byRecord[rec]] {
+				turns[byRecord[rec]] = n
+			}
 		}
-		last[rec] = c.Side
 		return nil
 	}, "SELECT record, body FROM tandem_change WHERE connector_id = ? AND record IS NOT NULL AND record @any(?) AND at >= ? ORDER BY seq",
 		connectorID, tx.texts(sorted(records)), tx.time(since))
@@ -151,4 +162,27 @@ func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, sin
 		return nil, fmt.Errorf("turns of connector %d: %w", connectorID, err)
 	}
 	return turns, nil
+}
+
+// insistence follows one field of a row through its updates.
+type insistence struct {
+	last  string            // the side that was written last
+	value map[string]string // what each side was given last
+	turns int
+}
+
+// add takes an update and gives the turns that there are in a row now.
+func (i *insistence) add(side, value string) int {
+	before, again := i.value[side]
+	switch {
+	case again && before == value && i.last != side:
+		i.turns++
+	case again:
+		i.turns = 0
+	}
+	if i.value == nil {
+		i.value = map[string]string{}
+	}
+	i.value[side], i.last = value, side
+	return i.turns
 }

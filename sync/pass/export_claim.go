@@ -15,8 +15,8 @@ import (
 )
 
 // A row whose sides have written over each other more than maxTurns times within
-// an hour is parked: two systems that each put a value into their own form would
-// go on for ever.
+// an hour, with the same two values each time, is parked: two systems that each
+// put a value into their own form would go on for ever.
 const (
 	maxTurns    = 5
 	turnsWithin = time.Hour
@@ -246,7 +246,11 @@ func (x *exporter) takeTurns(ctx context.Context, tx *store.Tx, items map[string
 			keys = append(keys, key)
 		}
 	}
-	turns, err := tx.TurnsOf(ctx, x.C.ID, keys, since)
+	columns := make(map[string]string, len(x.fields))
+	for f, path := range x.fields {
+		columns[path] = x.C.Manual.Fields()[f].Local
+	}
+	turns, err := tx.TurnsOf(ctx, x.C.ID, keys, since, columns)
 	for key, n := range turns {
 		items[key].turns = n
 	}

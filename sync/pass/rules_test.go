@@ -231,17 +231,37 @@ func TestSidesThatWriteOverEachOtherForEver(t *testing.T) {
 		p := newPair(b)
 		p.remote.put("1", "email", "ann@x.org", "name", "Ann")
 		p.sync(store.Spec{})
-		for i := range 12 {
+		for range 12 {
 			// Something here and something there each insist on their own form.
-			p.exec("UPDATE contacts SET name = ?", "HERE"+string(rune('a'+i)))
+			p.exec("UPDATE contacts SET name = ?", "ANN")
 			p.push(store.Spec{})
-			p.remote.put("1", "name", "there"+string(rune('a'+i)))
+			p.remote.put("1", "name", "Ann")
 			p.sync(store.Spec{})
 		}
 		eq(t, "parked", p.number("SELECT count(*) FROM tandem_parked WHERE reason = 'ping_pong' AND resolved = ''"), 1)
 		if n := len(p.w.orders); n > 5 {
 			t.Errorf("%d writes before it was parked", n)
 		}
+	})
+}
+
+// People who edit one record on both sides again and again, the same field or
+// another one, are no such programs.
+func TestPeopleWhoEditTheSameRecordOnBothSides(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		p := newPair(b)
+		p.remote.put("1", "email", "ann@x.org", "name", "Ann")
+		p.sync(store.Spec{})
+		for i := range 12 {
+			p.exec("UPDATE contacts SET name = ?", "here "+string(rune('a'+i)))
+			p.push(store.Spec{})
+			p.remote.put("1", "name", "there "+string(rune('a'+i)))
+			p.sync(store.Spec{})
+		}
+		eq(t, "parked", p.number("SELECT count(*) FROM tandem_parked WHERE resolved = ''"), 0)
+		eq(t, "writes", len(p.w.orders), 12)
+		p.quiet()
 	})
 }
 
