@@ -84,8 +84,12 @@ bench: go-version
 	$(GO) run ./bench $(BENCH_FLAGS)
 
 ## sim: the deterministic simulation of direct sync, with SEEDS=n seeds
-sim prove: go-version
+sim: go-version
 	TANDEM_SIM_SEEDS=$(or $(SEEDS),1000) $(GO) test -count=1 -timeout 60m -v ./tests/sim/...
+
+## prove: PROVE_MINUTES=n minutes of edits on both sides while everything is killed
+prove: go-version
+	cd $(POCKET) && PROVE_MINUTES=$(or $(PROVE_MINUTES),5) $(GO) test -count=1 -timeout 2h -v -run 'TestTwoWay' .
 
 ## fmt: format all Go files
 fmt: go-version

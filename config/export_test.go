@@ -85,7 +85,7 @@ func TestExportedExamplesReadBack(t *testing.T) {
 		text, _, _ := strings.Cut(block, "\n```")
 		texts[fmt.Sprintf("document %d", i)] = text + "\n"
 	}
-	files, err := filepath.Glob("../examples/*/tandem.yaml")
+	files, err := filepath.Glob("../examples/*/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no examples", err)
 	}

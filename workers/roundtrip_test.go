@@ -118,7 +118,7 @@ func TestExamplesComeBack(t *testing.T) {
 			text, _, _ := strings.Cut(block, "\n```")
 			texts = append(texts, text+"\n")
 		}
-		files, err := filepath.Glob("../examples/*/tandem.yaml")
+		files, err := filepath.Glob("../examples/*/*.yaml")
 		if err != nil || len(files) == 0 {
 			w.Fatal("no examples", err)
 		}

@@ -18,6 +18,7 @@ const contacts = 5000
 var built struct {
 	pocketbase string // program
 	tandem     string // program
+	empty      string // a PocketBase data folder with the collection and no contacts
 	seeded     string // a PocketBase data folder with the contacts in it; copied by each test
 	seededAt   time.Time
 }
@@ -52,8 +53,8 @@ func prepare(dir string) error {
 			return fmt.Errorf("build tandem: %w: %s", err, out)
 		}
 	}
-	built.seeded = filepath.Join(dir, "seeded")
-	s, err := Start(ctx, built.pocketbase, built.seeded)
+	built.empty = filepath.Join(dir, "empty")
+	s, err := Start(ctx, built.pocketbase, built.empty)
 	if err != nil {
 		return err
 	}
@@ -61,9 +62,17 @@ func prepare(dir string) error {
 	if err == nil {
 		err = s.CreateCollection(ctx, schema)
 	}
-	if err == nil {
-		err = s.Seed(ctx, contacts)
+	if err = errors.Join(err, s.Stop()); err != nil {
+		return err
 	}
+	built.seeded = filepath.Join(dir, "seeded")
+	if err := os.CopyFS(built.seeded, os.DirFS(built.empty)); err != nil {
+		return err
+	}
+	if s, err = Start(ctx, built.pocketbase, built.seeded); err != nil {
+		return err
+	}
+	err = s.Seed(ctx, contacts)
 	built.seededAt = time.Now()
 	return errors.Join(err, s.Stop())
 }
@@ -76,8 +85,19 @@ const (
 // remote starts a PocketBase of the test's own that holds the contacts.
 func remote(t *testing.T) *Server {
 	t.Helper()
+	return remoteFrom(t, built.seeded)
+}
+
+// emptyRemote starts one that holds none.
+func emptyRemote(t *testing.T) *Server {
+	t.Helper()
+	return remoteFrom(t, built.empty)
+}
+
+func remoteFrom(t *testing.T, data string) *Server {
+	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(built.seeded)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(data)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Start(t.Context(), built.pocketbase, dir)

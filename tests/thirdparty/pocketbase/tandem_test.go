@@ -51,7 +51,12 @@ type run struct {
 // embedded sets Tandem up with SQLite and nothing else.
 func embedded(t *testing.T, s *Server, edits ...string) *deployment {
 	t.Helper()
-	d := deploy(t, s, edits...)
+	return embeddedFrom(t, s, "tandem.yaml", edits...)
+}
+
+func embeddedFrom(t *testing.T, s *Server, name string, edits ...string) *deployment {
+	t.Helper()
+	d := deploy(t, s, name, edits...)
 	file := filepath.Join(d.dir, "tandem.db")
 	d.env = append(d.env, "TANDEM_DATABASE=sqlite:"+file)
 	d.driver, d.dsn = "sqlite", "file:"+file+"?mode=ro&_pragma=busy_timeout(5000)"
@@ -63,7 +68,12 @@ func embedded(t *testing.T, s *Server, edits ...string) *deployment {
 func fleet(t *testing.T, s *Server, edits ...string) *deployment {
 	t.Helper()
 	postgres, amqp := freshServers(t)
-	d := deploy(t, s, edits...)
+	return fleetOn(t, s, "tandem.yaml", postgres, amqp, edits...)
+}
+
+func fleetOn(t *testing.T, s *Server, name, postgres, amqp string, edits ...string) *deployment {
+	t.Helper()
+	d := deploy(t, s, name, edits...)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	d.env = append(d.env, "TANDEM_DATABASE="+postgres, "TANDEM_BROKER="+amqp,
@@ -81,18 +91,18 @@ func fleet(t *testing.T, s *Server, edits ...string) *deployment {
 	return d
 }
 
-// deploy writes the example's file, with edits made to it as pairs of old and
+// deploy writes the named file of the example, with edits made to it as pairs of old and
 // new text.
-func deploy(t *testing.T, s *Server, edits ...string) *deployment {
+func deploy(t *testing.T, s *Server, name string, edits ...string) *deployment {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join(example, "tandem.yaml"))
+	file, err := os.ReadFile(filepath.Join(example, name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(file)
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(text, edits[i]) {
-			t.Fatalf("the example's tandem.yaml does not contain %q", edits[i])
+			t.Fatalf("the example's %s does not contain %q", name, edits[i])
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}
