@@ -172,6 +172,9 @@ func (x *exporter) unsynced(ctx context.Context) (bool, error) {
 		}
 		if len(keys) == 0 {
 			next.Stage, next.After = stageDue, ""
+			if x.dry() {
+				next.Stage = stageEnd // what waits is among what was just shown
+			}
 			return true, x.advance(ctx, next, x.round(0, true))
 		}
 		next.After = keys[len(keys)-1]
