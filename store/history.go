@@ -118,7 +118,7 @@ func (tx *Tx) ChangesOf(ctx context.Context, connectorID int64, localID, remoteI
 // TurnsOf counts, per local row, how often in a row updates of the two sides took
 // turns since a time, each giving one field the value again that it had given it
 // before: two programs that each insist on their own. People who edit a record
-// on both sides do not do that. columns has the local column of each remote path;
+// on both sides do not do that. More than thirty turns count whatever the values. columns has the local column of each remote path;
 // a row counts with its worst field, and rows without a turn are not there.
 func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, since time.Time, columns map[string]string) (map[string]int, error) {
 	turns := map[string]int{}
@@ -169,11 +169,19 @@ type insistence struct {
 	last  string            // the side that was written last
 	value map[string]string // what each side was given last
 	turns int
+	all   int // turns with whatever values
 }
+
+// manyTurns is how often people may take turns with values that are new each
+// time. Beyond, it is two programs, one of which adds something every time.
+const manyTurns = 30
 
 // add takes an update and gives the turns that there are in a row now.
 func (i *insistence) add(side, value string) int {
 	before, again := i.value[side]
+	if i.last != "" && i.last != side {
+		i.all++
+	}
 	switch {
 	case again && before == value && i.last != side:
 		i.turns++
@@ -184,5 +192,8 @@ func (i *insistence) add(side, value string) int {
 		i.value = map[string]string{}
 	}
 	i.value[side], i.last = value, side
+	if i.all > manyTurns {
+		return max(i.turns, i.all)
+	}
 	return i.turns
 }
