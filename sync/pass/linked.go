@@ -84,10 +84,17 @@ func (pl *planner) rows(ctx context.Context, keys []string) (map[string]entities
 
 // rowGone settles a pair whose local row no longer exists. The remote record
 // stays out of the table: a person removed the row. A pair that the remote
-// had deleted and brought back starts anew.
+// had deleted and brought back starts anew. Where local deletions travel to the
+// remote, that is left to the way out, which is told of it once more: a record
+// that was edited in between is deleted all the same.
 func (pl *planner) rowGone(it *item, link store.Link) {
 	if link.State == store.RemoteDeleted {
 		pl.create(it, &link)
+		return
+	}
+	if pl.s.C.Rules != nil && pl.s.C.OnLocalDelete == DeleteRow {
+		pl.skip(it, "local_deleted")
+		pl.p.tell = append(pl.p.tell, link.LocalKey)
 		return
 	}
 	link.State = store.LocalDeleted
