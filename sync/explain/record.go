@@ -15,21 +15,20 @@ type Query struct{ LocalID, RemoteID string }
 
 // Record is what is known about a record.
 type Record struct {
-	Channel   string `json:"channel"`
-	Connector string `json:"connector"`
-	LocalID   string `json:"local_id" doc:"Key of the local row; empty while there is none"`
-	RemoteID  string `json:"remote_id" doc:"Id of the remote record; empty while there is none"`
-	Link      *Link  `json:"link" doc:"What holds the two together; null when they are not linked"`
-	Local     Side   `json:"local" doc:"The local row now"`
-	Remote    Side   `json:"remote" doc:"The remote record now"`
-	// Fields are the mapped fields in the order of the mapping.
-	Fields    []Field    `json:"fields" doc:"The mapped fields in the order of the mapping"`
-	Problem   string     `json:"problem,omitempty" doc:"Why a value cannot be read under the present mapping"`
-	Waits     *Waits     `json:"waits" doc:"That the row waits to go out; null when it does not"`
-	Create    *Create    `json:"create" doc:"A create at the remote that is under way or whose outcome is not known; null none"`
+	Channel   string    `json:"channel"`
+	Connector string    `json:"connector"`
+	LocalID   string    `json:"local_id" doc:"Key of the local row; empty while there is none"`
+	RemoteID  string    `json:"remote_id" doc:"Id of the remote record; empty while there is none"`
+	Link      *Link     `json:"link" doc:"What holds the two together; null when they are not linked"`
+	Local     Side      `json:"local" doc:"The local row now"`
+	Remote    Side      `json:"remote" doc:"The remote record now"`
+	Fields    []Field   `json:"fields" doc:"The mapped fields in the order of the mapping"`
+	Problem   string    `json:"problem,omitempty" doc:"Why a value cannot be read under the present mapping"`
+	Waits     *Waits    `json:"waits" doc:"That the row waits to go out; null when it does not"`
+	Create    *Create   `json:"create" doc:"A create at the remote that is under way or whose outcome is not known; null none"`
 	Conflicts []Dispute `json:"conflicts" doc:"Fields that wait for a person"`
-	Parked    []Held   `json:"parked" doc:"What is parked about the record"`
-	History   []Line     `json:"history" doc:"What runs did to it, the latest first, as far as runs are kept"`
+	Parked    []Held    `json:"parked" doc:"What is parked about the record"`
+	History   []Line    `json:"history" doc:"What runs did to it, the latest first, as far as runs are kept"`
 }
 
 // Link is the pair as it is stored.

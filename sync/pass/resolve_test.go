@@ -179,7 +179,7 @@ func TestResolvedFirstLink(t *testing.T) {
 	for winner, want := range map[string]string{store.WinnerLocal: "Anna", store.WinnerRemote: "Annika"} {
 		t.Run(winner, func(t *testing.T) {
 			t.Parallel()
-			onBoth(t, func(t *testing.T, b *workbench) {
+			onBoth(t, func(_ *testing.T, b *workbench) {
 				p := newPair(b)
 				p.policy = judge.Manual
 				p.exec("INSERT INTO contacts (email, name, score) VALUES ('ann@x.org', 'Anna', 1)")

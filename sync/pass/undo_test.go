@@ -36,7 +36,7 @@ func (b *workbench) undo(run store.Run, o undo.Options) undo.Result {
 	for {
 		r, err := u.Undo(b.t.Context(), o)
 		must(b.t, err)
-		all.Counts.Add(r.Counts)
+		all.Add(r.Counts)
 		all.Lines = append(all.Lines, r.Lines...)
 		all.Connectors = append(all.Connectors, r.Connectors...)
 		if o.After = r.Next; r.Next == "" {

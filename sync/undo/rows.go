@@ -60,7 +60,7 @@ func (w *work) commit(ctx context.Context, c *pass.Connector, fn func(ctx contex
 
 // take adds a page that was done to the result.
 func (w *work) take(p *page, c *pass.Connector) {
-	w.out.Counts.Add(p.counts)
+	w.out.Add(p.counts)
 	w.out.Lines = append(w.out.Lines, p.lines...)
 	if len(p.told) > 0 && c.Rules != nil && !slices.Contains(w.out.Connectors, c.Name) {
 		w.out.Connectors = append(w.out.Connectors, c.Name)
