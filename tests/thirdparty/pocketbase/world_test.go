@@ -302,7 +302,7 @@ func (w *world) explain(v *verdict) {
 		_ = w.each("SELECT CAST(id AS text), email FROM contacts WHERE company = 'no-"+n+"'", func(id, email string) {
 			w.Log(n, "is row", id, email)
 			_ = w.each("SELECT 'state ' || CAST(state AS text) || ' record ' || remote_id, base FROM tandem_link WHERE local_key = '"+id+"'", func(a, b string) { w.Log(n, "link", a, b) })
-			_ = w.each("SELECT CAST(run_id AS text), body FROM tandem_change WHERE local_id = '"+id+"' ORDER BY seq", func(a, b string) { w.Log(n, "run", a, b) })
+			_ = w.each("SELECT CAST(run_id AS text), body FROM tandem_change WHERE record = 'l/"+id+"' ORDER BY seq", func(a, b string) { w.Log(n, "run", a, b) })
 		})
 	}
 }
