@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -152,13 +153,14 @@ func (x *exporter) identityOf(alt int, r *record.Record) (string, bool) {
 
 // enumerate reads the remote's listing for the identities that are asked for.
 // Where the direct sync creates rows, every record up to its watermark has been
-// linked or parked already, so the rest of the listing is enough.
+// linked or parked already, so the rest of the listing is enough, unless some of
+// them were left for later or made by a create that nobody heard of again.
 func (x *exporter) enumerate(ctx context.Context, alt int, a asked) (map[string][]record.Record, error) {
 	want := make(map[string]bool, len(a.ids))
 	for _, id := range a.ids {
 		want[id] = true
 	}
-	since, err := x.known(ctx)
+	since, err := x.known(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -187,11 +189,18 @@ func (x *exporter) enumerate(ctx context.Context, alt int, a asked) (map[string]
 }
 
 // known is the time up to which every record of the remote has been dealt with.
-func (x *exporter) known(ctx context.Context) (since time.Time, err error) {
+func (x *exporter) known(ctx context.Context, a asked) (since time.Time, err error) {
 	if !x.C.Create || !x.C.TwoWay || !x.C.Remote.Capabilities().Incremental {
 		return time.Time{}, nil
 	}
+	if slices.ContainsFunc(a.items, func(it *outItem) bool { return it.intent != nil }) {
+		return time.Time{}, nil
+	}
 	err = x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		left, err := tx.UnreadRecords(ctx, x.C.ChannelID, x.C.ID)
+		if err != nil || left {
+			return err
+		}
 		at, _, ok, err := tx.Watermark(ctx, x.C.ID)
 		if ok {
 			since = at
@@ -249,7 +258,7 @@ func (x *exporter) adopt(it *outItem, alt int, r *record.Record, owners map[stri
 		link = store.Link{ConnectorID: x.C.ID}
 		link.RemoteID = r.ID
 	}
-	link.LocalKey, link.State, link.Base = it.key, store.Linked, ""
+	link.LocalKey, link.State, link.Base, link.Version = it.key, store.Linked, "", r.Version
 	it.link, it.rec, it.remote, it.base = &link, r, r.Values, sentBase(it.sent, r.Values)
 }
 

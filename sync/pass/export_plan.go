@@ -252,6 +252,9 @@ func (x *exporter) met(it *outItem, r *record.Record) {
 		return
 	}
 	it.rec, it.remote = r, r.Values
+	if r.Version != "" {
+		it.link.Version = r.Version
+	}
 	if it.base.local == nil && it.link.State == store.Linked {
 		it.base = sentBase(it.sent, it.remote)
 	}

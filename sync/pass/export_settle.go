@@ -99,6 +99,7 @@ func (x *exporter) movedLinks(ctx context.Context, tx *store.Tx, b *outBatch) (m
 // book decides what is stored of one item.
 func (x *exporter) book(r *results, it *outItem, now time.Time, moved bool) {
 	if moved {
+		it.result = nil
 		it.fate, it.why, it.err = fateLater, "changed", fault.New(fault.Retryable, "changed", "export", "the link changed while the row was exported")
 	}
 	switch it.fate {
@@ -236,6 +237,12 @@ func (x *exporter) bookLater(r *results, it *outItem, now time.Time) {
 		if it.intent == nil { // else the record may be the one that an earlier try made
 			r.close = append(r.close, it.key)
 		}
+	}
+	if it.result != nil && it.result.Outcome == channels.Changed && it.link != nil && !it.first {
+		// The precondition is out of date. A read tells the next one; without any,
+		// the next try has none.
+		it.link.Version = ""
+		r.update = append(r.update, *it.link)
 	}
 	wait := fault.RetryAfterOf(it.err)
 	if wait <= 0 {

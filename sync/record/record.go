@@ -63,6 +63,10 @@ type Record struct {
 	ID string
 	// Modified is when the remote says the record changed last; zero is unknown.
 	Modified time.Time
+	// Version is what the remote calls this state of the record (an ETag, a
+	// revision): the precondition of a change that was decided by it. Empty where
+	// the remote has none.
+	Version string
 	// Deleted marks a tombstone: the remote says the record is gone.
 	Deleted bool
 	// Values holds one value per requested field, in the order of the request.
