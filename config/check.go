@@ -29,6 +29,7 @@ func (f *File) Check(reg *channels.Registry) Problems {
 	c.database()
 	c.broker()
 	c.listen()
+	c.notify()
 	c.secretKey()
 	c.entities()
 	c.channels()
@@ -131,6 +132,19 @@ func (c *checker) broker() {
 		c.fault("broker", "is no valid address", fix+", with special characters of the password as %XX")
 	} else if u.Hostname() == "" {
 		c.fault("broker", "names no host", fix)
+	}
+}
+
+// notify checks the variable that switches NOTIFY.
+func (c *checker) notify() {
+	add := func(message, fix string) {
+		c.problems = append(c.problems, Problem{File: Environment, Field: notifyVariable, Message: message, Fix: fix})
+	}
+	switch said := c.file.Notifies; {
+	case said != "" && said != "on" && said != "off":
+		add("must be on or off", "write on or off")
+	case said == "on" && !strings.HasPrefix(c.file.Database, "postgres"):
+		add("needs PostgreSQL", "leave the variable out: with SQLite changes are noticed in the same process")
 	}
 }
 

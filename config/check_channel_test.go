@@ -42,3 +42,25 @@ func TestChannelNeedsConnectorsOrOperations(t *testing.T) {
 		}
 	}
 }
+
+func TestNotifyVariable(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		database, said string
+		notify, ok     bool
+	}{
+		{"postgres://localhost/x", "", false, true},
+		{"postgres://localhost/x", "off", false, true},
+		{"postgres://localhost/x", "on", true, true},
+		{"postgres://localhost/x", "yes", false, false},
+		{"sqlite:x.db", "off", false, true},
+		{"sqlite:x.db", "on", true, false},
+	} {
+		f, ps := Parse("t.yaml", []byte("database: "+c.database+"\nsecret_key: q83vEjRWeJq83vEjRWeJq83vEjRWeJq83vEjRWeJq80=\n"),
+			env(map[string]string{notifyVariable: c.said}))
+		ps = ps.And(f.Check(registry(t)))
+		if f.Notify != c.notify || (len(ps) == 0) != c.ok {
+			t.Errorf("%s with %q: notify %t, problems %v", c.database, c.said, f.Notify, ps)
+		}
+	}
+}

@@ -51,6 +51,8 @@ func (d *decoder) variables() {
 	}
 	f.APIToken, _ = d.env(apiTokenVariable)
 	d.hide("", f.APIToken)
+	f.Notifies, _ = d.env(notifyVariable)
+	f.Notify = f.Notifies == "on"
 	f.SecretKeyNew, _ = d.env(NewKeyVariable)
 	d.hide("", f.SecretKeyNew)
 }

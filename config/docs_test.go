@@ -60,7 +60,7 @@ func TestDocumentationNamesEveryKey(t *testing.T) {
 func TestDocumentationNamesVariablesAndWords(t *testing.T) {
 	t.Parallel()
 	doc := document(t)
-	words := append([]string{apiTokenVariable, DefaultListen, DefaultDatabase}, conflicts...)
+	words := append([]string{apiTokenVariable, notifyVariable, DefaultListen, DefaultDatabase}, conflicts...)
 	for _, v := range Variables() {
 		words = append(words, v)
 	}

@@ -26,10 +26,14 @@ type File struct {
 	// SecretKeyNew is TANDEM_SECRET_KEY_NEW, which has no key in the file either:
 	// the key that secrets are to be sealed with after a rotation; "" none.
 	SecretKeyNew string
-	Network      Network
-	Workers      Workers
-	Entities     []Entity
-	Channels     []Channel
+	// Notify is TANDEM_NOTIFY=on, which has no key in the file either: PostgreSQL
+	// notifies of captured changes. Notifies is what the variable says.
+	Notify   bool
+	Notifies string
+	Network  Network
+	Workers  Workers
+	Entities []Entity
+	Channels []Channel
 
 	places
 }

@@ -104,5 +104,9 @@ func Variables() map[string]string {
 	}
 }
 
+// notifyVariable switches NOTIFY on. It has no key: whoever runs the relay decides
+// what the application's commits may cost.
+const notifyVariable = "TANDEM_NOTIFY"
+
 // apiTokenVariable holds the token that HTTP callers must show.
 const apiTokenVariable = "TANDEM_API_TOKEN" //nolint:gosec // the name of a variable, not a token

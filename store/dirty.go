@@ -173,6 +173,12 @@ func (tx *Tx) inOrder(ctx context.Context, query func() error) error {
 	return err
 }
 
+// HasDue reports whether a row of the connector is due that nobody has claimed.
+func (tx *Tx) HasDue(ctx context.Context, connectorID int64) (has bool, err error) {
+	err = tx.row(ctx, "SELECT EXISTS (SELECT 1 FROM tandem_dirty WHERE connector_id = ? AND next_at <= @now AND claim_epoch = 0)", connectorID).Scan(&has)
+	return has, err
+}
+
 // ReleaseDirty frees the rows of the lease's connector whose claim no live lease
 // holds any more and says how many they were. ClaimDirty passes such claims by
 // anyhow; a takeover calls this so that the rows look as free as they are.

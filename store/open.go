@@ -69,6 +69,7 @@ type DB struct {
 	read     *sqlx.DB            // PostgreSQL: the same pool as write
 	turn     *semaphore.Weighted // SQLite: who writes, first come, first served
 	path     string              // SQLite file
+	url      string              // PostgreSQL, with the password: never shown
 	readOnly bool
 	clock    clock.Clock
 	log      *zap.Logger

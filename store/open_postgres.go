@@ -77,6 +77,7 @@ func (db *DB) openPostgres(ctx context.Context, opts Config) error {
 	if maxConns <= 0 {
 		maxConns = defaultConns
 	}
+	db.url = opts.URL
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(maxConns)
 	pool.SetMaxIdleConns(maxConns)

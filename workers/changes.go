@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,9 +17,12 @@ import (
 // further ones within two seconds are put together, and none waits longer than
 // half a minute for the row to be quiet.
 const (
-	// changesPoll is how often the log is looked at. No NOTIFY tells of a change:
-	// that would serialise the commits of the application.
-	changesPoll     = 50 * time.Millisecond
+	// changesPoll is how often the log is looked at. NOTIFY tells of a change only
+	// where it is wished for: it serialises the commits of the application.
+	changesPoll = 50 * time.Millisecond
+	// changesRest is how often it is looked at where NOTIFY tells: a notification
+	// may get lost with its connection.
+	changesRest     = time.Second
 	changesBatch    = 2000
 	changesDebounce = 2 * time.Second
 	changesMost     = 30 * time.Second
@@ -27,9 +31,14 @@ const (
 // changes brings captured local changes to the connectors that have to know of
 // them, and asks for the runs that carry them out.
 func (f *Fleet) changes(ctx context.Context) error {
+	heard, stop := f.listen(ctx)
+	defer stop()
 	for {
 		n, err := f.changesOnce(ctx)
 		wait := changesPoll
+		if heard != nil {
+			wait = changesRest
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -39,10 +48,44 @@ func (f *Fleet) changes(ctx context.Context) error {
 		case n == changesBatch:
 			continue
 		}
-		if f.cfg.Clock.Sleep(ctx, wait) != nil {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
 			return nil
+		case <-heard:
+			t.Stop()
+		case <-t.C:
 		}
 	}
+}
+
+// listen makes the database tell of changes as the configuration wishes and gives
+// the channel on which it does; nil where the log has to be looked at. stop waits
+// until nothing listens any more.
+func (f *Fleet) listen(ctx context.Context) (heard <-chan struct{}, stop func()) {
+	if err := f.cfg.DB.NotifyChanges(ctx, f.cfg.Notify); err != nil {
+		if ctx.Err() == nil {
+			f.cfg.Logger.Warn("NOTIFY of changes could not be switched; they are looked for as they are",
+				zap.Bool("on", f.cfg.Notify), zap.Error(err))
+		}
+		return nil, func() {}
+	}
+	if !f.cfg.Notify || f.cfg.DB.Dialect() != store.Postgres {
+		return nil, func() {}
+	}
+	bell := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		f.cfg.DB.ListenChanges(ctx, func() {
+			select {
+			case bell <- struct{}{}:
+			default: // it rings already
+			}
+		})
+	})
+	return bell, func() { cancel(); wg.Wait() }
 }
 
 // changesOnce takes up one batch and says how many changes it had.
@@ -59,6 +102,7 @@ func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	asked := false
+	var touched []int64
 	err = f.cfg.DB.Write(ctx, "changes", func(ctx context.Context, tx *store.Tx) error {
 		asked = false
 		out, err := tx.Outward(ctx)
@@ -75,7 +119,7 @@ func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		n = done.Taken
+		n, touched = done.Taken, done.Touched
 		for connector, echoes := range done.Suppressed {
 			if err := tx.AddEcho(ctx, connector, echoes, 0); err != nil {
 				return err
@@ -88,6 +132,7 @@ func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
 		err = nil // either way nothing is lost: the log or the dirty set has it
 	}
 	if err == nil && asked {
+		f.stir.tell(touched)
 		f.Kick()
 	}
 	return n, err

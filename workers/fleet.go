@@ -53,6 +53,9 @@ type Config struct {
 	Lease time.Duration
 	// BatchRecords is the most records of one transaction; 0 means 2,000.
 	BatchRecords int
+	// Notify lets PostgreSQL notify of captured changes, which this process listens
+	// to where it is a relay, instead of looking for them all the time.
+	Notify bool
 	// Embedded says that this process is the only one on its database.
 	Embedded bool
 	// Waited says that a person waits in front of this process for the run they
@@ -86,6 +89,7 @@ type Fleet struct {
 	cfg    Config
 	opener *Opener
 	kick   chan struct{}
+	stir   stir
 }
 
 // NewFleet checks the configuration and wires the parts. Nothing runs yet.
@@ -173,7 +177,7 @@ func (f *Fleet) consume(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	p := &processor{cfg: f.cfg, opener: f.opener, kick: f.Kick, soft: ctx.Done()}
+	p := &processor{cfg: f.cfg, opener: f.opener, kick: f.Kick, soft: ctx.Done(), stir: &f.stir}
 	return f.cfg.Broker.Run(ctx,
 		messages.Handler{Queue: messages.QueueSyncNow, Slots: f.cfg.SyncSlots, Handle: p.Handle},
 		messages.Handler{Queue: messages.QueueSync, Slots: f.cfg.SyncSlots, Handle: p.Handle},

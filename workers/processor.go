@@ -27,6 +27,8 @@ type processor struct {
 	opener *Opener
 	kick   func()
 	soft   <-chan struct{}
+	stir   *stir
+	busy   busy // deliveries of the reverse queue under way
 }
 
 // giveBack bounds the pause before an unhandled message goes back to the
@@ -39,6 +41,9 @@ const (
 
 // Handle deals with one delivery. nil acks it; an error gives it back untouched.
 func (p *processor) Handle(ctx context.Context, d messages.Delivery) error {
+	if d.Queue == messages.QueueReverse {
+		defer p.busy.in()()
+	}
 	err := p.handle(ctx, d)
 	if err == nil {
 		return yield.Point(ctx, "message.before_ack")

@@ -120,7 +120,11 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 	}
 	if sl.Shard == shardPush {
 		r := &pass.Reverse{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
-		return r.Run(ctx, pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft})
+		in := pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft}
+		if run.Trigger == store.TriggerChange {
+			in.More = func(ctx context.Context) (bool, error) { return p.linger(ctx, sl.ConnectorID, lingerFor) }
+		}
+		return r.Run(ctx, in)
 	}
 	d := &pass.Direct{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
 	return d.Run(ctx, pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft})

@@ -97,7 +97,7 @@ func stages(list []workers.TestStage, err error) ([]api.TestStage, error) {
 func workersConfig(e *engine) workers.Config {
 	return e.observed(workers.Config{
 		DB: e.db, Broker: e.broker, Registry: registry(), Keys: e.keys, Guard: guardOf(e.file), Logger: e.log,
-		Owner:     ownerName(),
+		Owner: ownerName(), Notify: e.file.Notify,
 		Roles:     workers.Roles{Worker: e.roles.worker, Scheduler: e.roles.scheduler && !e.foreground, Sweeper: e.foreground, Relay: e.roles.relay},
 		SyncSlots: e.file.Workers.Sync, ReverseSlots: e.file.Workers.ReverseSync, Lease: e.file.Workers.Lease,
 		// Only the lock makes sure that nobody else is at work.

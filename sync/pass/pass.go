@@ -99,6 +99,9 @@ type Input struct {
 	// Budget is how long the slice may read; 0 means 45 s, below the minute for
 	// which a delivery may be held.
 	Budget time.Duration
+	// More, where it is set, is asked when nothing is left to export: it waits a
+	// moment for changes that are on their way and reports whether there are any.
+	More func(ctx context.Context) (bool, error)
 }
 
 // Outcome says how a slice ended without an error.
