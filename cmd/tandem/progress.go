@@ -122,7 +122,7 @@ func (p *progress) line(r api.Run, now time.Time) string {
 	return head + " " + p.bar(share, min(room, 24)) + rest
 }
 
-// tail is rate, time left and what is parked.
+// tail is rate, time left, and what was pushed, disputed and parked.
 func (p *progress) tail(r api.Run, now time.Time) string {
 	var b strings.Builder
 	rate := p.rate(r)
@@ -133,8 +133,13 @@ func (p *progress) tail(r api.Run, now time.Time) string {
 		left := time.Duration(float64(max(*total-r.Progress.Done, 0)) / rate * float64(time.Second))
 		fmt.Fprintf(&b, " ETA %s (%s)", now.Add(left).Format(time.TimeOnly), left.Round(time.Second))
 	}
-	if r.Parked > 0 {
-		fmt.Fprintf(&b, " parked %d", r.Parked)
+	for _, c := range []struct {
+		word string
+		n    int64
+	}{{"pushed", r.Pushed}, {"conflicts", r.Conflicts}, {"parked", r.Parked}} {
+		if c.n > 0 {
+			fmt.Fprintf(&b, " %s %d", c.word, c.n)
+		}
 	}
 	return b.String() + waitingText(r)
 }
