@@ -127,3 +127,46 @@ func (tx *Tx) LastPosition(ctx context.Context, channelID, connectorID int64) (j
 	}
 	return position.raw, err
 }
+
+// UntakenTimes gives, per local row, when its columns changed by changes that no
+// relay has taken yet, those of one origin left out; changes that name no columns
+// are under AnyColumn. A time that is ahead of the database's clock is now.
+func (tx *Tx) UntakenTimes(ctx context.Context, entity string, origin int64, keys []string) (map[string]map[string]time.Time, error) {
+	out := map[string]map[string]time.Time{}
+	if len(keys) == 0 {
+		return out, nil
+	}
+	err := tx.each(ctx, func(row scanner) error {
+		var key string
+		var fields sql.NullString
+		var at, now nullTime
+		if err := row.Scan(&key, &fields, &at, &now); err != nil {
+			return err
+		}
+		when := at.value()
+		if when.After(now.value()) {
+			when = now.value()
+		}
+		columns := []string{AnyColumn}
+		if fields.Valid {
+			var named []string
+			if json.Unmarshal([]byte(fields.String), &named) == nil {
+				columns = named
+			}
+		}
+		if out[key] == nil {
+			out[key] = map[string]time.Time{}
+		}
+		for _, c := range columns {
+			if when.After(out[key][c]) {
+				out[key][c] = when
+			}
+		}
+		return nil
+	}, "SELECT local_key, fields, at, @now FROM tandem_change_log WHERE entity = ? AND origin <> ? AND local_key @any(?)",
+		entity, origin, tx.texts(sorted(keys)))
+	if err != nil {
+		return nil, fmt.Errorf("changes that nobody has taken: %w", err)
+	}
+	return out, nil
+}

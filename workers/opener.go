@@ -64,6 +64,7 @@ func (o *Opener) Connector(ctx context.Context, run store.Run, sl store.Slice) (
 		Conflict: judge.Policy(op.config.Conflict), Create: cc.Create == "both" || cc.Create == "to_local",
 		OnRemoteDelete: pass.Deletion(cc.DeleteLocal), Overlap: cc.Overlap, FullDue: fullDue(cc.Full, run.Channel),
 	}
+	c.Entity = cc.Entity
 	c.Limit, c.Hooks = cc.Limit, o.cfg.Registry.Hooks()
 	if r, ok := op.channel.(channels.Redactor); ok {
 		c.Redact = r.Redact

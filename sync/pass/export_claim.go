@@ -227,6 +227,13 @@ func (x *exporter) fill(ctx context.Context, tx *store.Tx, b *outBatch) error {
 	if err := x.takeTurns(ctx, tx, at, now); err != nil {
 		return err
 	}
+	untaken, err := tx.UntakenTimes(ctx, x.C.Entity, x.C.ID, keys)
+	if err != nil {
+		return err
+	}
+	for key, times := range untaken {
+		changedAlso(&at[key].dirty, times)
+	}
 	rows, err := x.C.Local.Load(ctx, tx, keys)
 	for i := range rows {
 		if it := at[rows[i].Key]; it != nil && !rows[i].Deleted {

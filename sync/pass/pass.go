@@ -55,6 +55,8 @@ type Connector struct {
 	CreateRemote bool
 	// OnLocalDelete is what a local deletion does at the remote.
 	OnLocalDelete Deletion
+	// Entity is the name of the local entity.
+	Entity string
 	// Captured says that local changes are told; without it, they are looked for.
 	Captured bool
 	// ByModified has local changes looked for by the entity's modified column.

@@ -298,3 +298,22 @@ func TestCaptureByTimeOfChange(t *testing.T) {
 		p.quiet()
 	})
 }
+
+func TestTimeOfAChangeThatNobodyHasTakenYet(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		p := newPair(b)
+		p.remote.put("1", "email", "ann@x.org", "name", "Ann")
+		p.sync(store.Spec{})
+		p.push(store.Spec{})
+		p.exec("UPDATE contacts SET name = 'here, older'")
+		time.Sleep(1500 * time.Millisecond) // a gap below a second is a tie
+		p.remote.put("1", "name", "there, newer")
+		p.sync(store.Spec{})
+		p.push(store.Spec{})
+		name, _, _ := p.row("ann@x.org")
+		eq(t, "here", name, "there, newer")
+		eq(t, "there", p.there("1", "name"), "there, newer")
+		p.quiet()
+	})
+}

@@ -2,6 +2,7 @@ package pass
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -219,6 +220,15 @@ func (pl *planner) loadRows(ctx context.Context, rows map[string]entities.Row) e
 	for _, d := range list {
 		pl.dirty[d.LocalKey] = d
 	}
+	untaken, err := pl.tx.UntakenTimes(ctx, pl.s.C.Entity, pl.s.C.ID, keys)
+	if err != nil {
+		return err
+	}
+	for key, times := range untaken {
+		d := pl.dirty[key]
+		changedAlso(&d, times)
+		pl.dirty[key] = d
+	}
 	if err := pl.loadIntents(ctx, keys); err != nil {
 		return err
 	}
@@ -234,6 +244,21 @@ func (pl *planner) loadRows(ctx context.Context, rows map[string]entities.Row) e
 		}
 	}
 	return pl.refs.loadOut(ctx, pl.tx, m, vals)
+}
+
+// changedAlso adds changes to what is known of a row's: those that no relay has
+// taken yet are changes all the same.
+func changedAlso(d *store.Dirty, times map[string]time.Time) {
+	all := make(map[string]time.Time, len(d.Times)+len(times))
+	maps.Copy(all, d.Times)
+	if len(d.Times) == 0 {
+		d.At = time.Time{} // when it was marked is no time of change
+	}
+	for column, at := range times {
+		all[column] = later(all[column], at)
+		d.At = later(d.At, at)
+	}
+	d.Times = all
 }
 
 // edited reports whether a row holds something that the remote was never told.

@@ -44,6 +44,7 @@ func newPair(b *workbench) *pair {
 
 func (p *pair) outward(c *pass.Connector) {
 	c.Remote = writing{getting{p.remote}, p.w}
+	c.Entity = "contacts"
 	c.TwoWay, c.CreateRemote, c.Captured, c.OnLocalDelete = true, true, true, pass.DeleteRow
 	c.Rules = make(judge.Rules, c.Manual.Len())
 	for i := range c.Rules {
