@@ -20,7 +20,7 @@ TEST_FLAGS ?= -count=1
 RACE := ./api/... ./channels/... ./messages/... ./store/... ./sync/pass/... ./transport/... ./workers/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-units test-race test-pocketbase lint vulncheck bench sim prove fmt up down clean go-version
+.PHONY: help build run test test-units test-race test-pocketbase lint vulncheck bench sim prove mutants fmt up down clean go-version
 
 ## help: list the targets
 help:
@@ -83,9 +83,13 @@ vulncheck: go-version
 bench: go-version
 	$(GO) run ./bench $(BENCH_FLAGS)
 
-## sim: the deterministic simulation of direct sync, with SEEDS=n seeds
+## sim: the deterministic simulations of direct and of two-way sync, with SEEDS=n seeds
 sim: go-version
-	TANDEM_SIM_SEEDS=$(or $(SEEDS),1000) $(GO) test -count=1 -timeout 60m -v ./tests/sim/...
+	TANDEM_SIM_SEEDS=$(or $(SEEDS),1000) $(GO) test -count=1 -timeout 120m -v -run 'DirectSync|TwoWaySync' ./tests/sim/... ./tests/convergence/...
+
+## mutants: break the code on purpose and count the SEEDS=n until the simulation notices
+mutants: go-version
+	$(GO) run ./tests/convergence/mutants -seeds $(or $(SEEDS),400) $(if $(ONLY),-only "$(ONLY)")
 
 ## prove: PROVE_MINUTES=n minutes of edits on both sides while everything is killed
 prove: go-version

@@ -78,7 +78,7 @@ func (w *Waiter) InTx() bool {
 
 // NewScheduler makes the scheduler of a seed.
 func NewScheduler(seed uint64) *Scheduler {
-	return &Scheduler{frozen: map[int]int{}, stopped: map[int]chan struct{}{}, Rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
+	return &Scheduler{frozen: map[int]int{}, stopped: map[int]chan struct{}{}, Rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))} //nolint:gosec // a seed must give the same history
 }
 
 // Hook makes the points of one life of a worker wait for their turn.
