@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lib/pq"
@@ -169,4 +170,38 @@ func (tx *Tx) UntakenTimes(ctx context.Context, entity string, origin int64, key
 		return nil, fmt.Errorf("changes that nobody has taken: %w", err)
 	}
 	return out, nil
+}
+
+// HurryDirty makes rows due that only wait for being left alone for a while.
+func (tx *Tx) HurryDirty(ctx context.Context, connectorID int64) error {
+	_, err := tx.exec(ctx, `UPDATE tandem_dirty SET next_at = @now
+		WHERE connector_id = ? AND next_at > (SELECT @now) AND attempts = 0 AND reason = '' AND claim_epoch = 0`, connectorID)
+	if err != nil {
+		return fmt.Errorf("hurry rows of connector %d: %w", connectorID, err)
+	}
+	return nil
+}
+
+// WillPush reports whether a sync that reads everything is going to write a
+// connector's changes to the remote: it is planned, or has not come that far.
+func (tx *Tx) WillPush(ctx context.Context, c Connector) (bool, error) {
+	specs, err := collect(ctx, tx, func(row scanner) (Spec, error) {
+		var raw jsonText
+		var s Spec
+		if err := row.Scan(&raw); err != nil {
+			return s, err
+		}
+		return s, json.Unmarshal(raw.raw, &s)
+	}, `SELECT r.spec FROM tandem_run r WHERE r.channel_id = ? AND r.kind = 'sync' AND r.lane = 'main' AND (r.status = 'planned'
+		OR r.status IN ('preparing', 'execution') AND EXISTS (SELECT 1 FROM tandem_slice s
+			WHERE s.run_id = r.id AND s.connector_id = ? AND s.shard = 'push' AND s.state = 'pending'))`, c.ChannelID, c.ID)
+	if err != nil {
+		return false, fmt.Errorf("syncs that push: %w", err)
+	}
+	for _, s := range specs {
+		if !s.Flags.NoPush && (len(s.Connectors) == 0 || slices.Contains(s.Connectors, c.Name)) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

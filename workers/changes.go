@@ -22,7 +22,10 @@ const (
 	changesPoll = 50 * time.Millisecond
 	// changesRest is how often it is looked at where NOTIFY tells: a notification
 	// may get lost with its connection.
-	changesRest     = time.Second
+	changesRest = time.Second
+	// changesGrace is how long the changes are left to the run that somebody waits
+	// for in front of this process: it takes them up itself.
+	changesGrace    = time.Second
 	changesBatch    = 2000
 	changesDebounce = 2 * time.Second
 	changesMost     = 30 * time.Second
@@ -31,6 +34,9 @@ const (
 // changes brings captured local changes to the connectors that have to know of
 // them, and asks for the runs that carry them out.
 func (f *Fleet) changes(ctx context.Context) error {
+	if f.cfg.Waited && f.cfg.Clock.Sleep(ctx, changesGrace) != nil {
+		return nil
+	}
 	heard, stop := f.listen(ctx)
 	defer stop()
 	for {
@@ -90,8 +96,14 @@ func (f *Fleet) listen(ctx context.Context) (heard <-chan struct{}, stop func())
 
 // changesOnce takes up one batch and says how many changes it had.
 func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
+	return takeUp(ctx, &f.cfg, &f.stir, f.Kick, 0)
+}
+
+// takeUp takes up one batch of captured changes and says how many it had. No run
+// is asked for the connector own: somebody is about to export what there is of it.
+func takeUp(ctx context.Context, cfg *Config, tell *stir, kick func(), own int64) (n int, err error) {
 	waits := false
-	err = f.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+	err = cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		waits, err = tx.HasChanges(ctx)
 		return err
 	})
@@ -103,7 +115,7 @@ func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
 	}
 	asked := false
 	var touched []int64
-	err = f.cfg.DB.Write(ctx, "changes", func(ctx context.Context, tx *store.Tx) error {
+	err = cfg.DB.Write(ctx, "changes", func(ctx context.Context, tx *store.Tx) error {
 		asked = false
 		out, err := tx.Outward(ctx)
 		if err != nil {
@@ -125,28 +137,49 @@ func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
 				return err
 			}
 		}
-		asked, err = askFor(ctx, tx, out, done)
+		if cfg.Waited {
+			if err := leavePushed(ctx, tx, out); err != nil {
+				return err
+			}
+		}
+		asked, err = askFor(ctx, tx, out, done, own)
 		return err
 	})
 	if errors.Is(err, store.ErrCommitUnknown) {
 		err = nil // either way nothing is lost: the log or the dirty set has it
 	}
 	if err == nil && asked {
-		f.stir.tell(touched)
-		f.Kick()
+		tell.tell(touched)
+		kick()
 	}
 	return n, err
 }
 
+// leavePushed leaves out connectors whose changes a sync is going to carry anyhow:
+// who waits in front of it wants to be told of them as a part of it.
+func leavePushed(ctx context.Context, tx *store.Tx, out map[string][]store.OutwardConnector) error {
+	for entity := range out {
+		for i := range out[entity] {
+			c := &out[entity][i]
+			pushes, err := tx.WillPush(ctx, c.Connector)
+			if err != nil {
+				return err
+			}
+			c.Enabled = c.Enabled && !pushes
+		}
+	}
+	return nil
+}
+
 // askFor plans the runs for what was taken up.
-func askFor(ctx context.Context, tx *store.Tx, out map[string][]store.OutwardConnector, done store.Relayed) (asked bool, err error) {
+func askFor(ctx context.Context, tx *store.Tx, out map[string][]store.OutwardConnector, done store.Relayed, own int64) (asked bool, err error) {
 	touched := map[int64]bool{}
 	for _, id := range done.Touched {
 		touched[id] = true
 	}
 	for _, list := range out {
 		for _, c := range list {
-			if touched[c.ID] && c.Enabled {
+			if touched[c.ID] && c.Enabled && c.ID != own {
 				asked = true
 				if err := planExport(ctx, tx, c.ChannelID, []string{c.Name}, store.ModeIncremental); err != nil {
 					return asked, err
@@ -214,4 +247,29 @@ func planDue(ctx context.Context, tx *store.Tx) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// takeUpFirst takes up the changes that happened before a slice begins to write to
+// the remote, so that it carries them and nobody has to wait for the next run.
+// What a person asks for does not wait for a row to be quiet either.
+func (p *processor) takeUpFirst(ctx context.Context, sl store.Slice, run store.Run) error {
+	if run.Spec.Flags.DryRun || run.Trigger == store.TriggerChange || sl.BatchNo > 0 {
+		return nil
+	}
+	own := sl.ConnectorID
+	if run.Lane == store.LaneIDs {
+		own = 0 // it exports the named rows only
+	}
+	for {
+		n, err := takeUp(ctx, &p.cfg, p.stir, p.kick, own)
+		if err != nil {
+			return err
+		}
+		if n < changesBatch {
+			break
+		}
+	}
+	return p.cfg.DB.Write(ctx, "changes.hurry", func(ctx context.Context, tx *store.Tx) error {
+		return tx.HurryDirty(ctx, sl.ConnectorID)
+	})
 }

@@ -119,6 +119,9 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 		return pass.Outcome{}, err
 	}
 	if sl.Shard == shardPush {
+		if err := p.takeUpFirst(ctx, sl, run); err != nil {
+			return pass.Outcome{}, err
+		}
 		r := &pass.Reverse{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
 		in := pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft}
 		if run.Trigger == store.TriggerChange {
