@@ -23,7 +23,8 @@ type Reverse struct {
 	Clock clock.Clock
 	Log   *zap.Logger
 	// BatchRecords is the most records of one batch; 0 means what suits the
-	// remote: 500 where it takes several in a call, else 100.
+	// remote: to begin with 500 where it takes several in a call, else 100, and up
+	// to four times as many while that takes a fraction of a second.
 	BatchRecords int
 }
 
@@ -31,7 +32,12 @@ type Reverse struct {
 // sync of them has to wait that long.
 const (
 	exportBatched = 500
-	exportSingle  = 100
+	exportSingle  = 32
+	exportGrowth  = 4
+	// A full batch that took less is followed by a larger one, one that took far
+	// longer by a smaller one.
+	exportQuick = 250 * time.Millisecond
+	exportSlow  = 4 * exportQuick
 )
 
 // Run works on the slice until everything due has gone out, its time is up or
@@ -50,7 +56,9 @@ type exporter struct {
 	writer channels.Writer
 	caps   channels.WriteCapabilities
 	fields []string // remote paths
-	most   int
+	most   int      // records of the next batch
+	least  int      // most is between the two
+	top    int
 	pos    position
 	ids    linkIDs
 	refs   *references
@@ -75,12 +83,15 @@ func (r *Reverse) open(ctx context.Context, in Input) (*exporter, error) {
 		delivery: newDelivery(r.DB, r.C, r.Clock, r.Log, in),
 		writer:   w, caps: w.WriteCapabilities(), fields: r.C.Manual.RemotePaths(), most: r.BatchRecords, pos: pos,
 	}
+	x.top = x.most
 	if x.most <= 0 {
 		x.most = exportSingle
 		if x.caps.Batch > 1 {
 			x.most = exportBatched
 		}
+		x.top = exportGrowth * x.most
 	}
+	x.least = x.most
 	x.outward = true
 	return x, x.load(ctx)
 }
@@ -186,8 +197,12 @@ func (x *exporter) stage(ctx context.Context) (bool, error) {
 
 // due sends out what is due, batch by batch.
 func (x *exporter) due(ctx context.Context) (bool, error) {
+	var ahead *claimAhead
+	defer func() { ahead.wait() }()
 	for {
-		b, err := x.claim(ctx)
+		began := x.Clock.Now()
+		b, err := x.following(ctx, ahead)
+		ahead = nil
 		if err != nil {
 			return false, err
 		}
@@ -199,15 +214,27 @@ func (x *exporter) due(ctx context.Context) (bool, error) {
 			}
 			return true, x.ended(ctx)
 		}
+		ahead = x.claimAhead(ctx, len(b.items))
 		if err := x.export(ctx, b); err != nil {
 			return false, err
 		}
+		x.pace(len(b.items), x.Clock.Now().Sub(began))
 		if x.C.Limit > 0 && x.pos.Count >= x.C.Limit {
 			return true, x.ended(ctx)
 		}
 		if x.expired() {
 			return false, nil
 		}
+	}
+}
+
+// pace sizes the next batch by how long one of n records took.
+func (x *exporter) pace(n int, took time.Duration) {
+	switch {
+	case took > exportSlow:
+		x.most = max(x.most/2, x.least)
+	case n >= x.most && took < exportQuick:
+		x.most = min(2*x.most, x.top)
 	}
 }
 

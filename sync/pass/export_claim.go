@@ -112,7 +112,7 @@ func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
 				return nil, nil //nolint:nilnil // nothing is due
 			}
 		}
-		b, err := x.claimKeys(ctx, keys)
+		b, err := x.claimKeys(ctx, keys, x.room())
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
 // claimKeys claims rows and reads them in the same transaction: after the
 // version that is going to be marked as done, and with their links locked, so
 // that a direct sync of the same records is either over or meets the claim.
-func (x *exporter) claimKeys(ctx context.Context, keys []string) (*outBatch, error) {
+func (x *exporter) claimKeys(ctx context.Context, keys []string, most int) (*outBatch, error) {
 	if err := yield.Point(ctx, "export.before_claim"); err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (x *exporter) claimKeys(ctx context.Context, keys []string) (*outBatch, err
 		if err := tx.CheckLease(ctx, x.in.Lease); err != nil {
 			return err
 		}
-		rows, err := tx.ClaimDirty(ctx, x.in.Lease, x.room(), keys)
+		rows, err := tx.ClaimDirty(ctx, x.in.Lease, most, keys)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
