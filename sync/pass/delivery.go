@@ -64,6 +64,10 @@ func (d *delivery) expired() bool {
 // a second whether the run was cancelled. Its context carries the reason.
 func (d *delivery) watch(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	var held *trust
+	if d.outward && !d.dry() {
+		held = guard(cancel, d.in.Lease.ExpiresAt.Sub(d.now()), d.in.TTL)
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		renewed := d.Clock.Now()
@@ -75,6 +79,7 @@ func (d *delivery) watch(ctx context.Context) (context.Context, func()) {
 			if d.dry() || d.Clock.Now().Sub(renewed) < d.in.TTL/4 {
 				continue
 			}
+			asked := time.Now()
 			err := d.DB.Write(ctx, "lease.renew", func(ctx context.Context, tx *store.Tx) error {
 				return tx.RenewLease(ctx, d.in.Lease, d.in.TTL)
 			})
@@ -85,6 +90,7 @@ func (d *delivery) watch(ctx context.Context) (context.Context, func()) {
 			switch {
 			case err == nil:
 				renewed = d.Clock.Now()
+				held.renew(asked)
 			case d.outward && d.Clock.Now().Sub(renewed) > d.in.TTL*3/4:
 				// The remote cannot see the lease: what is under way there has to end
 				// before somebody else may hold it.
@@ -93,7 +99,7 @@ func (d *delivery) watch(ctx context.Context) (context.Context, func()) {
 			}
 		}
 	})
-	return ctx, func() { cancel(context.Canceled); wg.Wait() }
+	return ctx, func() { held.end(); cancel(context.Canceled); wg.Wait() }
 }
 
 // stillWanted is nil while the run may go on; trouble in asking is no reason to

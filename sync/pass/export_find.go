@@ -164,26 +164,49 @@ func (x *exporter) enumerate(ctx context.Context, alt int, a asked) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	r, err := x.C.Remote.Reader(ctx, channels.ReadRequest{Fields: x.fields, Since: since})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }() // read only
 	out, seen := map[string][]record.Record{}, map[string]bool{}
-	for {
-		page, err := r.ReadPage(ctx)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i := range page.Records {
-			rec := &page.Records[i]
+	for range maxListings {
+		moved, err := x.listing(ctx, since, func(rec *record.Record) {
 			if id, ok := x.identityOf(alt, rec); ok && want[id] && !seen[rec.ID] {
 				seen[rec.ID] = true
 				out[id] = append(out[id], *rec)
 			}
+		})
+		if err != nil || !moved {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// maxListings is how often a listing is read that changes while it is read.
+const maxListings = 3
+
+// listing reads a listing and tells whether records moved in it meanwhile, so
+// that one of them may have slipped from a page into one that was read before.
+func (x *exporter) listing(ctx context.Context, since time.Time, each func(*record.Record)) (moved bool, err error) {
+	r, err := x.C.Remote.Reader(ctx, channels.ReadRequest{Fields: x.fields, Since: since})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = r.Close() }() // read only
+	drifts, total := x.C.Remote.Capabilities().Drifts, int64(-1)
+	here := map[string]bool{}
+	for {
+		page, err := r.ReadPage(ctx)
+		if errors.Is(err, io.EOF) {
+			return moved, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		moved = moved || drifts && !page.Listed && total >= 0 && page.Total != total
+		total = page.Total
+		for i := range page.Records {
+			rec := &page.Records[i]
+			moved = moved || drifts && here[rec.ID] && !rec.Deleted
+			here[rec.ID] = here[rec.ID] || drifts
+			each(rec)
 		}
 	}
 }
