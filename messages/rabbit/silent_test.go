@@ -1,7 +1,6 @@
 package rabbit_test
 
 import (
-	"context"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -18,40 +17,29 @@ func TestSilentConsumer(t *testing.T) {
 	t.Parallel()
 	url := testenv.RabbitMQ(t)
 	p, via := newProxy(t, url)
-	b := opened(t, rabbit.Config{URL: via + "?heartbeat=1"}) // 10 s where nothing is said
-	check(t, b.Ready(t.Context()))                           // the queues are there
-	delivered := make(chan string, 16)
-	silent := make(chan struct{})
-	stop := start(t, b, messages.Handler{Queue: messages.QueueSyncNow, Slots: 1, Handle: func(_ context.Context, d messages.Delivery) error {
-		delivered <- string(d.Body)
-		<-silent
-		return nil
-	}})
+	w := startWorker(t, via+"?heartbeat=1") // 10 s where nothing is said
+	until(t, "the worker to be ready", func() bool { w.tell("ready?"); return w.count("ready true") > 0 })
 	direct := dial(t, url)
 	publish := func(body string) {
-		check(t, direct.PublishWithContext(t.Context(), messages.Exchange, messages.KeySyncNow, false, false, amqp.Publishing{Body: []byte(body)}))
+		check(t, direct.PublishWithContext(t.Context(), messages.Exchange, messages.KeySync, false, false, amqp.Publishing{Body: []byte(body)}))
 	}
-	publish("in work")
-	if got := within(t, delivered, "the first message"); got != "in work" {
-		t.Fatal(got)
-	}
+	publish("slow")
+	w.await("begin slow false")
 	before := p.accepted()
 	p.swallow()
-	close(silent) // its acknowledgement does not arrive
+	w.await("end slow <nil>") // its acknowledgement does not arrive
 	publish("to come")
-	seen := map[string]bool{}
-	for len(seen) < 2 {
-		seen[within(t, delivered, "the messages on a new connection")] = true
-	}
+	w.await("begin slow true")
+	w.await("end to come <nil>")
 	if p.accepted() == before {
 		t.Error("no new connection was made: this test proves nothing")
 	}
 	until(t, "the queue to be empty", func() bool {
-		q, err := direct.QueueDeclarePassive(messages.QueueSyncNow, true, false, false, false, nil)
+		q, err := direct.QueueDeclarePassive(messages.QueueSync, true, false, false, false, nil)
 		check(t, err)
 		return q.Messages == 0 && q.Consumers > 0
 	})
-	stop()
+	w.finish()
 }
 
 // TestDeadQueueAbsent: somebody deletes the dead queue. The first copy for it is
