@@ -253,15 +253,11 @@ func planDue(ctx context.Context, tx *store.Tx) (n int, err error) {
 // the remote, so that it carries them and nobody has to wait for the next run.
 // What a person asks for does not wait for a row to be quiet either.
 func (p *processor) takeUpFirst(ctx context.Context, sl store.Slice, run store.Run) error {
-	if run.Spec.Flags.DryRun || run.Trigger == store.TriggerChange || sl.BatchNo > 0 {
+	if run.Lane != store.LaneMain || run.Trigger == store.TriggerChange || sl.BatchNo > 0 {
 		return nil
 	}
-	own := sl.ConnectorID
-	if run.Lane == store.LaneIDs {
-		own = 0 // it exports the named rows only
-	}
 	for {
-		n, err := takeUp(ctx, &p.cfg, p.stir, p.kick, own)
+		n, err := takeUp(ctx, &p.cfg, p.stir, p.kick, sl.ConnectorID)
 		if err != nil {
 			return err
 		}
