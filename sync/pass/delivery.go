@@ -26,7 +26,8 @@ type delivery struct {
 	in       Input
 	no       int64 // number of the next batch: how many are committed or in flight
 	ends     time.Time
-	skew     time.Duration // the database's clock less ours
+	ours     time.Time     // our clock when the slice was loaded
+	theirs   time.Time     // the database's at that moment
 	progress bool          // a batch was committed
 	outward  bool          // it writes to the remote
 }
@@ -48,7 +49,9 @@ func (d *delivery) dry() bool { return d.in.Run.Spec.Flags.DryRun }
 
 // now is the database's clock as far as we know it. Workers on machines whose
 // clocks disagree compare when a record was read, so all of them use this one.
-func (d *delivery) now() time.Time { return d.Clock.Now().Add(d.skew) }
+// What has passed since is counted by the monotonic clock where there is one: a
+// machine's clock that is set must not date a read into the future.
+func (d *delivery) now() time.Time { return d.theirs.Add(d.Clock.Now().Sub(d.ours)) }
 
 // expired reports whether the slice should end at this batch.
 func (d *delivery) expired() bool {

@@ -103,7 +103,7 @@ func (x *exporter) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		x.skew = now.Sub(x.Clock.Now())
+		x.ours, x.theirs = x.Clock.Now(), now
 		if x.targeted() {
 			if x.only, err = x.named(ctx, tx); err != nil {
 				return err

@@ -6,11 +6,15 @@ import (
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/entities"
+	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/judge"
 	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/record"
 )
+
+// codeStale says that a record was read at the same time by somebody else.
+const codeStale = "stale"
 
 // linked judges records whose pair is known and whose remote half differs from
 // the base.
@@ -32,6 +36,10 @@ func (pl *planner) linked(ctx context.Context, items []item) error {
 			continue
 		}
 		if link.ReadAt > pl.readAt {
+			if pl.s.targeted() && !pl.s.dry() {
+				// A run for this very record would ask for the next one, at once.
+				return fault.New(fault.RateLimited, codeStale, "read", "record %s was read again meanwhile", it.rec.ID).After(time.Second)
+			}
 			// Written from a read that began after ours: this copy is stale.
 			pl.p.again = append(pl.p.again, it.rec.ID)
 			pl.unchanged(&link.LinkHead)

@@ -34,6 +34,7 @@ type plan struct {
 	// The way back: rows that have something to tell, fields that a person
 	// decides and those that nobody has to any more.
 	tell     []string
+	forget   []string // records whose rows are removed with them
 	disputed []store.Conflict
 	agreed   []store.ConflictKey
 	linked   []string // rows that a record was found for

@@ -284,6 +284,9 @@ func (pl *planner) removals(ctx context.Context, ids []string) error {
 		it := &item{rec: &record.Record{ID: l.RemoteID}, head: &head}
 		l.State, l.ReadAt = store.RemoteDeleted, pl.readAt
 		c := entities.Change{Op: entities.OpLink, Key: l.LocalKey, Link: l}
+		if !exists {
+			pl.p.forget = append(pl.p.forget, l.RemoteID)
+		}
 		if exists && pl.s.C.OnRemoteDelete == DeleteRow && !pl.edited(&links[i], row) {
 			c.Op, c.Old = entities.OpDelete, row.Values
 		}

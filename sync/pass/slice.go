@@ -51,7 +51,7 @@ func (s *slice) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.skew = now.Sub(s.Clock.Now())
+		s.ours, s.theirs = s.Clock.Now(), now
 		err = tx.Seen(ctx, s.in.Run.ID, s.C.ID, func(b []byte) error {
 			ids, err := decodeIDs(b)
 			s.seen.add(ids, nil)

@@ -232,6 +232,7 @@ func (s *slice) count(p *plan, c *entities.Change, it *item) {
 	case entities.OpUpdate:
 		p.add.Updated++
 	case entities.OpDelete:
+		p.forget = append(p.forget, c.Link.RemoteID)
 		p.add.Deleted++
 	case entities.OpLink:
 		switch {
@@ -290,6 +291,11 @@ func (s *slice) book(ctx context.Context, tx *store.Tx, b *batch, p *plan) error
 	if err := s.bookTold(ctx, tx, p); err != nil {
 		return err
 	}
+	if !s.dry() {
+		if err := tx.ForgetRows(ctx, s.C.ID, p.forget); err != nil {
+			return err
+		}
+	}
 	return s.requestAgain(ctx, tx, p.again)
 }
 
@@ -317,6 +323,7 @@ func (p *plan) absorb(sub *plan) {
 	p.seen = append(p.seen, sub.seen...)
 	p.made = append(p.made, sub.made...)
 	p.others = append(p.others, sub.others...)
+	p.forget = append(p.forget, sub.forget...)
 	p.tell = append(p.tell, sub.tell...)
 	p.disputed = append(p.disputed, sub.disputed...)
 	p.agreed = append(p.agreed, sub.agreed...)
