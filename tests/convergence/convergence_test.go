@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // seeds is how many histories a plain test run plays; TANDEM_SIM_SEEDS plays
 // more, from TANDEM_SIM_FIRST on, TANDEM_SIM_SEED one. TANDEM_SIM_SHRINK=off
 // leaves a failing history as it is.
-const seeds = 100
+const seeds = 200
 
 func TestTwoWaySync(t *testing.T) {
 	first, n := uint64(1), uint64(seeds)
@@ -90,7 +90,12 @@ func TestSameSeedSameHistory(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
 		a, b := play(t, generate(seed), image), play(t, generate(seed), image)
 		if a.hash != b.hash || a.steps != b.steps {
-			t.Errorf("seed %d played two histories (%d steps %x, %d steps %x)", seed, a.steps, a.hash, b.steps, b.hash)
+			at := 0
+			for at < len(a.story) && at < len(b.story) && a.story[at] == b.story[at] {
+				at++
+			}
+			t.Errorf("seed %d played two histories (%d steps %x, %d steps %x), which part here:\n%s\nor\n%s", seed, a.steps, a.hash, b.steps, b.hash,
+				strings.Join(a.story[max(0, at-8):min(at+3, len(a.story))], "\n"), strings.Join(b.story[max(0, at-8):min(at+3, len(b.story))], "\n"))
 		}
 	}
 }

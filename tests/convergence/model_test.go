@@ -37,6 +37,7 @@ type model struct {
 	blind  map[string]bool   // values that were written over without anybody's fault
 	unsure map[string]bool   // values that a remote spells in its own way and never told of
 	rows   map[string]string // the identity that was last seen under a key
+	reused bool              // a key was given to another row
 	broken []string
 	story  []string // what happened, for people
 }
@@ -167,6 +168,12 @@ func (m *model) replaced() map[string]bool {
 		out[e.parent] = true
 	}
 	return out
+}
+
+// contested reports whether an item waits because two rows want to be one record:
+// after a key was given to another row, that is for a person to settle.
+func (m *model) contested(p item) bool {
+	return m.reused && (p.Kind == "duplicate_identity" || p.Reason == "refused_by_database")
 }
 
 func (m *model) holds(key, email string) { m.rows[key] = email }

@@ -110,7 +110,7 @@ func (w *world) check() {
 		return tx.SelectContext(ctx, &said, `SELECT body FROM tandem_change UNION ALL SELECT coalesce(payload, '') FROM tandem_parked
 			UNION ALL SELECT coalesce(local_value, '') || coalesce(remote_value, '') FROM tandem_conflict`)
 	}))
-	final := w.converged(rows, links)
+	final := w.converged(rows, links, parked)
 	w.waiting(parked)
 	w.kept(final, said)
 	w.lonely(rows)
@@ -135,8 +135,12 @@ type item struct {
 
 // converged: both sides of every pair hold the same, and nobody is without a
 // partner whom nobody deleted. It gives the values that stand.
-func (w *world) converged(rows []row, links []link) map[string]bool {
+func (w *world) converged(rows []row, links []link, parked []item) map[string]bool {
 	final := map[string]bool{}
+	disputed := map[string]bool{}
+	for _, p := range parked {
+		disputed[p.Remote] = w.m.contested(p)
+	}
 	here := map[string]row{}
 	for _, r := range rows {
 		here[key(r.ID)] = r
@@ -155,17 +159,26 @@ func (w *world) converged(rows []row, links []link) map[string]bool {
 			}
 			pairs[l.Remote], byKey[l.Key] = l.Key, l.Remote
 		}
-		w.compare(r, pairs, here, final)
+		w.compare(r, pairs, here, final, disputed)
 		for k, have := range here {
 			if byKey[k] == "" && !w.m.isGone(have.Email) {
-				w.m.breaks("%s: row %s (%s) has no record there", r.name, k, have.Email)
+				w.m.breaks("%s: row %s (%s) has no record there; its links: %v", r.name, k, have.Email, linksOf(links, w.conns[r.name], k))
 			}
 		}
 	}
 	return final
 }
 
-func (w *world) compare(r *remote, pairs map[string]string, here map[string]row, final map[string]bool) {
+func linksOf(all []link, connector int64, key string) (out []link) {
+	for _, l := range all {
+		if l.Connector == connector && l.Key == key {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func (w *world) compare(r *remote, pairs map[string]string, here map[string]row, final, disputed map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	emails := map[string]string{}
@@ -173,7 +186,7 @@ func (w *world) compare(r *remote, pairs map[string]string, here map[string]row,
 		for _, v := range c.vals {
 			final[fold(v)] = true
 		}
-		if other, ok := emails[fold(c.vals[0])]; ok {
+		if other, ok := emails[fold(c.vals[0])]; ok && !(w.m.reused && w.m.isGone(c.vals[0])) {
 			w.m.breaks("%s: %s and %s are both %s", r.name, other, c.id, c.vals[0])
 		}
 		emails[fold(c.vals[0])] = c.id
@@ -186,6 +199,7 @@ func (w *world) compare(r *remote, pairs map[string]string, here map[string]row,
 			}
 		case !exists:
 			w.m.breaks("%s: record %s (%s) is linked to row %s, which does not exist", r.name, c.id, c.vals[0], k)
+		case disputed[c.id]:
 		case !strings.EqualFold(strings.Join(c.vals[:], " "), joined(have)):
 			w.m.breaks("%s: record %s is %q and row %s is %q", r.name, c.id, c.vals, k, joined(have))
 		}
@@ -209,6 +223,9 @@ func (w *world) waiting(list []item) {
 	for _, p := range list {
 		if p.Reason == "" || p.Message == "" {
 			w.m.breaks("an item waits for a person without a reason: %+v", p)
+		}
+		if w.m.contested(p) {
+			continue
 		}
 		if p.Reason == "create_unknown" && w.m.isGone(w.m.lastAt(p.Local)) {
 			continue // its row was removed while nobody knew whether its record had been made

@@ -124,6 +124,7 @@ func (w *world) local(a act) {
 			}
 			w.m.dropped(r.Email, "L", paired)
 			if a.What == actReuse {
+				w.m.reused = true
 				w.m.dropped(email, "L", false)
 				return w.insert(ctx, tx, r.ID, email, "")
 			}

@@ -3,6 +3,7 @@ package convergence
 import (
 	"context"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-sync/tandem/store"
@@ -15,6 +16,7 @@ func (w *world) run() {
 	w.request("B", store.KindSync, store.ModeIncremental)
 	acts, faults := w.sc.Actions, w.sc.Faults
 	for w.steps = 1; w.steps <= w.sc.Steps; w.steps++ {
+		synctest.Wait() // nobody is on the way any more when people and faults come
 		w.m.step = w.steps
 		for len(acts) > 0 && acts[0].Step < w.steps {
 			w.do(acts[0])

@@ -206,6 +206,7 @@ func newWorld(t *testing.T, sc scenario, file string) *world {
 	_, err = workers.Apply(ctx, db, nil, w.reg, f)
 	must(t, err)
 	must(t, db.Read(ctx, w.look))
+	must(t, db.Write(ctx, "fake time", stopClock))
 	w.settlers()
 	for n := range 2 {
 		k := &worker{n: n, clock: &wrist{by: time.Duration(sc.Shape.Clocks[n]) * time.Second}}
@@ -213,6 +214,15 @@ func newWorld(t *testing.T, sc scenario, file string) *world {
 		w.start(k)
 	}
 	return w
+}
+
+// stopClock gives captured changes a time of the bubble: SQLite's own clock is the
+// machine's. What Tandem writes is dated by the latest run; people's transactions
+// date their own (see ask).
+func stopClock(ctx context.Context, tx *store.Tx) error {
+	_, err := tx.ExecContext(ctx, `CREATE TRIGGER fake_time AFTER INSERT ON tandem_change_log BEGIN
+		UPDATE tandem_change_log SET at = coalesce((SELECT max(created_at) FROM tandem_run), 946684800000000) WHERE seq = NEW.seq; END`)
+	return err
 }
 
 // look reads the numbers of channels and connectors.
@@ -277,7 +287,18 @@ func (w *world) ask(what string, fn func(ctx context.Context, tx *store.Tx) erro
 	ctx := yield.With(context.Background(), w.sched.Hook(people, 0, nil))
 	ctx = bubble.InSlot(ctx, fmt.Sprintf("%06d", w.steps))
 	w.asking.Go(func() {
-		if err := w.db.Write(ctx, what, fn); err != nil {
+		err := w.db.Write(ctx, what, func(ctx context.Context, tx *store.Tx) error {
+			var before int64
+			if err := tx.GetContext(ctx, &before, "SELECT coalesce(max(seq), 0) FROM tandem_change_log"); err != nil {
+				return err
+			}
+			if err := fn(ctx, tx); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, "UPDATE tandem_change_log SET at = ? WHERE seq > ?", time.Now().UnixMicro(), before)
+			return err
+		})
+		if err != nil {
 			w.t.Errorf("%s: %v", what, err)
 		}
 	})
