@@ -56,11 +56,9 @@ test-vet:
 test-race: go-version
 	$(GO) test $(RACE_FLAGS) $(TEST_FLAGS) $(RACE)
 
-# tests/convergence is played by `make sim` only: change times come from the clock of the machine
-# there, so that a seed is not yet the same history each time.
 ## test-units: the other packages of the module
 test-units: go-version
-	$(GO) test $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '^$(MODULE)/(api|channels|messages|store|sync/pass|tests/convergence|transport|workers)(/|$$)')
+	$(GO) test $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '^$(MODULE)/(api|channels|messages|store|sync/pass|transport|workers)(/|$$)')
 
 ## test-pocketbase: sync a real PocketBase, embedded and as a fleet
 test-pocketbase: go-version

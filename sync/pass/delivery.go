@@ -26,10 +26,10 @@ type delivery struct {
 	in       Input
 	no       int64 // number of the next batch: how many are committed or in flight
 	ends     time.Time
-	ours     time.Time     // our clock when the slice was loaded
-	theirs   time.Time     // the database's at that moment
-	progress bool          // a batch was committed
-	outward  bool          // it writes to the remote
+	ours     time.Time // our clock when the slice was loaded
+	theirs   time.Time // the database's at that moment
+	progress bool      // a batch was committed
+	outward  bool      // it writes to the remote
 }
 
 func newDelivery(db *store.DB, c Connector, clk clock.Clock, log *zap.Logger, in Input) delivery {

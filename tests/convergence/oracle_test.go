@@ -186,7 +186,7 @@ func (w *world) compare(r *remote, pairs map[string]string, here map[string]row,
 		for _, v := range c.vals {
 			final[fold(v)] = true
 		}
-		if other, ok := emails[fold(c.vals[0])]; ok && !(w.m.reused && w.m.isGone(c.vals[0])) {
+		if other, ok := emails[fold(c.vals[0])]; ok && (!w.m.reused || !w.m.isGone(c.vals[0])) {
 			w.m.breaks("%s: %s and %s are both %s", r.name, other, c.id, c.vals[0])
 		}
 		emails[fold(c.vals[0])] = c.id

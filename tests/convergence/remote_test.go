@@ -24,9 +24,9 @@ type contact struct {
 	updated time.Time
 	version int
 	deleted bool
-	shows   time.Time           // in listings and look-ups from then on
-	guards  bool                // tells its version
-	told    [len(fields)]string // what it held when somebody read it last
+	shows   time.Time                      // in listings and look-ups from then on
+	guards  bool                           // tells its version
+	told    map[string][len(fields)]string // what it held when each reader read it last
 }
 
 // remote is a simulated application with a clock and with habits of its own.
@@ -56,7 +56,7 @@ func (r *remote) now() time.Time {
 // add makes a record; the caller holds the lock.
 func (r *remote) add(vals [len(fields)]string) *contact {
 	r.nextID++
-	c := &contact{id: strings.ToLower(r.name) + strconv.Itoa(r.nextID), updated: r.now(), version: 1, guards: r.Guards}
+	c := &contact{id: strings.ToLower(r.name) + strconv.Itoa(r.nextID), updated: r.now(), version: 1, guards: r.Guards, told: map[string][len(fields)]string{}}
 	for f, v := range vals {
 		c.vals[f] = r.spelled(v)
 	}
@@ -146,7 +146,7 @@ func (c simConnector) Get(ctx context.Context, names, ids []string) ([]record.Re
 			out = append(out, record.Record{ID: id, Deleted: true})
 			continue
 		}
-		out = append(out, x.record(names))
+		out = append(out, x.record(ctx, names))
 	}
 	return out, nil
 }
@@ -164,12 +164,12 @@ func (r *remote) failsRead() error {
 	return fault.New(fault.Retryable, "", "sim", "%s", t.What)
 }
 
-func (x *contact) record(names []string) record.Record {
+func (x *contact) record(ctx context.Context, names []string) record.Record {
 	r := record.Record{ID: x.id, Modified: x.updated, Raw: []byte(`{"id":"` + x.id + `"}`)}
 	if x.guards {
 		r.Version = strconv.Itoa(x.version)
 	}
-	x.told = x.vals
+	x.told[reader(ctx)] = x.vals
 	for _, n := range names {
 		r.Values = append(r.Values, x.value(n))
 	}
@@ -204,7 +204,7 @@ func (c finding) Find(ctx context.Context, names []string, by []int, identities 
 				same = same && fold(x.value(names[f]).Text) == fold(id[k].Text)
 			}
 			if same {
-				out[i] = append(out[i], x.record(names))
+				out[i] = append(out[i], x.record(ctx, names))
 			}
 		}
 	}
@@ -233,7 +233,7 @@ func (rd *simReader) ReadPage(ctx context.Context) (channels.Page, error) {
 	if err := yield.Point(ctx, "remote.page "+rd.r.name); err != nil {
 		return channels.Page{}, err
 	}
-	page, next, err := rd.page(time.Now())
+	page, next, err := rd.page(ctx, time.Now())
 	if err != nil {
 		return channels.Page{}, err
 	}
@@ -253,7 +253,7 @@ func takes(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (rd *simReader) page(started time.Time) (p channels.Page, at simCursor, err error) {
+func (rd *simReader) page(ctx context.Context, started time.Time) (p channels.Page, at simCursor, err error) {
 	r := rd.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -274,7 +274,7 @@ func (rd *simReader) page(started time.Time) (p channels.Page, at simCursor, err
 		if at.Tombs {
 			p.Records = append(p.Records, record.Record{ID: c.id, Deleted: true, Modified: c.updated})
 		} else {
-			p.Records = append(p.Records, c.record(rd.req.Fields))
+			p.Records = append(p.Records, c.record(ctx, rd.req.Fields))
 		}
 		at.After = c.sortKey()
 	}

@@ -248,6 +248,7 @@ func (w *world) start(k *worker) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	ctx = yield.With(ctx, w.sched.Hook(k.n, k.life, k.dead))
+	ctx = context.WithValue(ctx, ownerKey{}, fmt.Sprintf("w%d.%d", k.n, k.life))
 	ctx = jitter.With(ctx, func(n int64) int64 { return n / 2 })
 	f, err := workers.NewFleet(workers.Config{
 		DB: w.db, Broker: w.net.Line(k.dead), Registry: w.reg, Owner: fmt.Sprintf("w%d.%d", k.n, k.life), Clock: k.clock,
@@ -263,6 +264,15 @@ func (w *world) start(k *worker) {
 }
 
 const lease = 20 * time.Second
+
+// ownerKey is where a context holds the life of the worker that it belongs to.
+type ownerKey struct{}
+
+// reader names who asks a remote: a slot of a worker does one thing at a time.
+func reader(ctx context.Context) string {
+	owner, _ := ctx.Value(ownerKey{}).(string)
+	return owner + " " + bubble.SlotOf(ctx)
+}
 
 // crash ends a worker without a last word: nothing it had not committed
 // happened. Its goroutines may still wait for the database; whenever their

@@ -43,7 +43,7 @@ func (r *remote) call(ctx context.Context, names []string, orders []channels.Ord
 			r.m.untold(o.Values[f].Text)
 		}
 	}
-	trouble, done := r.effect(names, orders)
+	trouble, done := r.effect(ctx, names, orders)
 	err := yield.Point(ctx, "remote.written "+r.name)
 	if err == nil {
 		err = takes(ctx, 5*time.Millisecond)
@@ -75,7 +75,7 @@ func unknown(orders []channels.Order, err error) []channels.Result {
 
 // effect carries the orders out, unless what is in store says that they do not
 // arrive.
-func (r *remote) effect(names []string, orders []channels.Order) (t mess, out []channels.Result) {
+func (r *remote) effect(ctx context.Context, names []string, orders []channels.Order) (t mess, out []channels.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.trouble) > 0 {
@@ -90,9 +90,9 @@ func (r *remote) effect(names []string, orders []channels.Order) (t mess, out []
 		res := channels.Result{N: o.N, Outcome: channels.Written, ID: o.ID, RemoteNow: r.now()}
 		switch o.Op {
 		case channels.OrderCreate:
-			r.create(names, o, &res)
+			r.create(ctx, names, o, &res)
 		case channels.OrderUpdate:
-			r.update(names, o, &res, t.What == faultChanged)
+			r.update(ctx, names, o, &res, t.What == faultChanged)
 		case channels.OrderDelete:
 			r.remove(o)
 		}
@@ -101,9 +101,9 @@ func (r *remote) effect(names []string, orders []channels.Order) (t mess, out []
 	return t, out
 }
 
-func (r *remote) create(names []string, o *channels.Order, res *channels.Result) {
+func (r *remote) create(ctx context.Context, names []string, o *channels.Order, res *channels.Result) {
 	if id, ok := r.keys[o.Key]; ok && r.Safety == channels.SafetyKey {
-		r.answer(names, r.all[id], res)
+		r.answer(ctx, names, r.all[id], res)
 		return
 	}
 	var vals [len(fields)]string
@@ -128,21 +128,21 @@ func (r *remote) create(names []string, o *channels.Order, res *channels.Result)
 	if n := r.creates[fold(vals[0])]; n > 1 && !r.m.isGone(vals[0]) {
 		r.m.breaks("%s: record %s has been created %d times", r.name, vals[0], n)
 	}
-	r.answer(names, c, res)
+	r.answer(ctx, names, c, res)
 }
 
-func (r *remote) answer(names []string, c *contact, res *channels.Result) {
+func (r *remote) answer(ctx context.Context, names []string, c *contact, res *channels.Result) {
 	res.ID = c.id
 	if r.Guards {
 		res.Version = strconv.Itoa(c.version)
 	}
 	if r.Answers {
-		rec := c.record(names)
+		rec := c.record(ctx, names)
 		res.Record = &rec
 	}
 }
 
-func (r *remote) update(names []string, o *channels.Order, res *channels.Result, refuse bool) {
+func (r *remote) update(ctx context.Context, names []string, o *channels.Order, res *channels.Result, refuse bool) {
 	c := r.all[o.ID]
 	switch {
 	case c == nil || c.deleted:
@@ -157,7 +157,7 @@ func (r *remote) update(names []string, o *channels.Order, res *channels.Result,
 		if !v.Has() {
 			continue
 		}
-		if i := slices.Index(fields[:], names[f]); o.Version == "" && c.told[i] != c.vals[i] {
+		if i := slices.Index(fields[:], names[f]); o.Version == "" && c.told[reader(ctx)][i] != c.vals[i] {
 			// Written between the look and the write, and the remote knows no
 			// precondition: nobody can know of it.
 			r.m.unseen(c.vals[i])
@@ -168,13 +168,13 @@ func (r *remote) update(names []string, o *channels.Order, res *channels.Result,
 	}
 	if !changed {
 		r.echoes++
-		r.answer(names, c, res)
+		r.answer(ctx, names, c, res)
 		return
 	}
 	r.writes++
 	c.version++
 	c.updated = r.now()
-	r.answer(names, c, res)
+	r.answer(ctx, names, c, res)
 }
 
 // set writes one field for Tandem and looks at what it replaces.

@@ -52,6 +52,12 @@ func InSlot(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, slotKey{}, name)
 }
 
+// SlotOf gives what InSlot was told; "" nothing.
+func SlotOf(ctx context.Context) string {
+	slot, _ := ctx.Value(slotKey{}).(string)
+	return slot
+}
+
 // Waiter is a goroutine that waits at a point before an effect.
 type Waiter struct {
 	Worker int
