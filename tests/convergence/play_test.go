@@ -160,16 +160,22 @@ func (w *world) heal() {
 	w.healed = time.Now()
 	w.asking.Wait()
 	w.settle()
+	// What was told of as a change must arrive without anybody looking at
+	// everything.
 	for range 2 {
-		w.cycle()
+		w.cycle(store.ModeIncremental)
+	}
+	w.told()
+	for range 2 {
+		w.cycle(store.ModeFull)
 	}
 	w.settled = time.Since(w.healed)
 }
 
-// cycle is one complete run of every channel.
-func (w *world) cycle() {
+// cycle is one run of every channel.
+func (w *world) cycle(mode store.Mode) {
 	for _, at := range []string{"A", "B"} {
-		w.request(at, store.KindSync, store.ModeFull)
+		w.request(at, store.KindSync, mode)
 	}
 	w.asking.Wait()
 	w.settle()
