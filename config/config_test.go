@@ -209,7 +209,7 @@ func TestHostileTextsAreRefused(t *testing.T) {
 			if f == nil {
 				t.Error("no file")
 			}
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
 		})

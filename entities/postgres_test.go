@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
@@ -186,11 +185,8 @@ func TestDisjointWritersPostgres(t *testing.T) {
 		}
 	})
 	<-applied
-	start := time.Now()
+	// The first ends after this one only: to wait for its rows would be to fail.
 	wantOutcomes(t, h.apply(second, []Change{update(0, "b", rows[1], person("b@x", "B2", record.NullValue)...), insert(1, "d", person("d@x", "D", record.NullValue)...)}, nil), "done done")
-	if d := time.Since(start); d > 4*time.Second { // lock_timeout is 5 s
-		t.Errorf("the second writer waited %s", d)
-	}
 	close(release)
 	wg.Wait()
 	h.want("SELECT name FROM people ORDER BY name", "A2", "B2", "C", "D")

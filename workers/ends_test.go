@@ -113,7 +113,7 @@ func TestEveryEndIsCountedOnce(t *testing.T) {
 
 func (s *site) awaitTally(c *tally, want map[store.Status]int) {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !maps.Equal(c.now(), want); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); !maps.Equal(c.now(), want); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("counted %v, want %v", c.now(), want)
 		}

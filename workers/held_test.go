@@ -189,7 +189,7 @@ func TestParkedMessageGoesOutAgain(t *testing.T) {
 		}
 		f.Kick()
 		runs := s.runs()
-		for end := time.Now().Add(30 * time.Second); len(runs) == 0 && time.Now().Before(end); runs = s.runs() {
+		for end := time.Now().Add(90 * time.Second); len(runs) == 0 && time.Now().Before(end); runs = s.runs() {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if len(runs) != 1 || runs[0].Trigger != store.TriggerMessage {

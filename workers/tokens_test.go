@@ -112,7 +112,7 @@ func TestLostRenewalParksTheChannel(t *testing.T) {
 
 func (s *site) awaitFailed(what string, id int64) moment {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if m := s.look(id); m.run.Status.Ended() {
 			return m
 		}

@@ -23,7 +23,7 @@ func TestDemoKilled(t *testing.T) {
 // free waits until nobody holds the database of the folder.
 func free(t *testing.T, folder string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if _, held, err := store.ReadLock(filepath.Join(folder, "tandem.db")); err == nil && !held {
 			return
 		}

@@ -33,7 +33,7 @@ func startDemo(t *testing.T) (runningDemo, announcement) {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if b, err := os.ReadFile(filepath.Join(d.folder(t), "service.json")); err == nil && bytes.HasSuffix(b, []byte("\n")) {
 			var said announcement
 			if err := json.Unmarshal(b, &said); err != nil {
@@ -71,7 +71,7 @@ func TestDemoInterrupted(t *testing.T) {
 	if code := d.cmd.ProcessState.ExitCode(); code != exitFailed {
 		t.Errorf("exit code %d:\n%s", code, d.out)
 	}
-	if took := time.Since(begun); took > demoEnd+5*time.Second {
+	if took := time.Since(begun); took > demoEnd+time.Minute {
 		t.Errorf("it took %v to end", took)
 	}
 	if left := d.folder(t); left != "nowhere" {

@@ -232,7 +232,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await DATABASE")
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if info, held, err := store.ReadLock(ts.MkAbs(args[0])); err == nil && held && info.URL != "" {
 			ts.Setenv("TOKEN", info.Token)
 			ts.Setenv("URL", info.URL)

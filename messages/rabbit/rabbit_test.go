@@ -18,7 +18,7 @@ import (
 	"github.com/tandem-sync/tandem/messages/rabbit"
 )
 
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envWorker) != "" {

@@ -57,7 +57,7 @@ func TestDrainDoesNotWaitForAPage(t *testing.T) {
 		}()
 		began := time.Now()
 		out, err := b.pass().Run(t.Context(), in)
-		if took := time.Since(began); err != nil || out.Done || !out.Progress || took > 10*time.Second {
+		if took := time.Since(began); err != nil || out.Done || !out.Progress || took > time.Minute {
 			t.Fatalf("drained with %+v, %v within %v", out, err, took)
 		}
 		in = b.again(in)

@@ -124,7 +124,7 @@ func TestIdleWriteTransactionElsewhere(t *testing.T) {
 		must(t, err)
 	}
 	b.fill(20)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	in := b.begin(store.Spec{})
 	out, err := b.pass().Run(ctx, in)

@@ -54,7 +54,7 @@ func (f *foreign) depth(queue string) int {
 func (f *foreign) dead(n int) map[string]string {
 	f.t.Helper()
 	out := map[string]string{}
-	for end := time.Now().Add(20 * time.Second); len(out) < n; {
+	for end := time.Now().Add(90 * time.Second); len(out) < n; {
 		d, ok, err := f.ch.Get(messages.QueueDead, true)
 		if err != nil {
 			f.t.Fatal(err)

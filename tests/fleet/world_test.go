@@ -199,7 +199,7 @@ func (w *world) ready(p *process, address string) {
 // call makes one HTTP request; status 0 means that nobody answered.
 func call(t *testing.T, method, url, token, body string) (int, []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
