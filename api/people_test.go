@@ -138,11 +138,15 @@ func TestReverseSyncRequests(t *testing.T) {
 	if s.Kind != store.KindReverseSync || !slices.Equal(s.LocalIDs, []string{"42", "7"}) || !s.Flags.DryRun || r.Kind != store.KindReverseSync {
 		t.Errorf("%+v", s)
 	}
+	w.want(http.StatusAccepted, http.MethodPost, "/api/v1/channels/crm/reverse-sync", `{"start":"2h","end":"1h"}`, &r)
+	if s := w.spec(r.ID); s.Start == nil || s.End == nil || s.End.Sub(*s.Start) != time.Hour {
+		t.Errorf("%+v", s)
+	}
 	w.want(http.StatusAccepted, http.MethodPost, "/api/v1/channels/crm/reverse-sync", `{"mode":"full"}`, &r)
 	if s := w.spec(r.ID); s.Mode != store.ModeFull || s.Kind != store.KindReverseSync {
 		t.Errorf("%+v", s)
 	}
-	for _, bad := range []string{`{"type":"sync"}`, `{"start":"2h"}`, `{"flags":["no_pull"]}`, `{"mode":"full","local_ids":["1"]}`} {
+	for _, bad := range []string{`{"type":"sync"}`, `{"start":"1h","end":"2h"}`, `{"start":"1h","local_ids":["1"]}`, `{"flags":["no_pull"]}`, `{"mode":"full","local_ids":["1"]}`} {
 		w.problem(http.StatusUnprocessableEntity, http.MethodPost, "/api/v1/channels/crm/reverse-sync", bad)
 	}
 }

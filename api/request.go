@@ -128,8 +128,6 @@ func check(s store.Spec) error {
 	switch {
 	case s.Start != nil && s.End != nil && !s.Start.Before(*s.End):
 		return usage("the window is empty: start %s is not before end %s", s.Start.Format(time.RFC3339), s.End.Format(time.RFC3339))
-	case s.Kind == store.KindReverseSync && windowed:
-		return usage("an export has no time window")
 	case s.Kind == store.KindReverseSync && (s.Flags.NoPull || s.Flags.NoPush):
 		return usage("no_pull and no_push do not go with an export")
 	case targeted && windowed:

@@ -174,3 +174,7 @@ func (b *Binding) momentSQLite(q string, after time.Time) moment {
 		also: "(" + q + " >= ? OR " + q + " < '')", early: after.Add(-24 * time.Hour).UTC().Format("2006-01-02"),
 	}
 }
+
+// HasModified reports whether the entity names a modified column, so that
+// Row.Modified may tell a time.
+func (b *Binding) HasModified() bool { return b.modified >= 0 }

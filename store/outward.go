@@ -182,7 +182,7 @@ func (tx *Tx) HurryDirty(ctx context.Context, connectorID int64) error {
 	return nil
 }
 
-// WillPush reports whether a sync that reads everything is going to write a
+// WillPush reports whether a sync without a window is going to write a
 // connector's changes to the remote: it is planned, or has not come that far.
 func (tx *Tx) WillPush(ctx context.Context, c Connector) (bool, error) {
 	specs, err := collect(ctx, tx, func(row scanner) (Spec, error) {
@@ -199,7 +199,7 @@ func (tx *Tx) WillPush(ctx context.Context, c Connector) (bool, error) {
 		return false, fmt.Errorf("syncs that push: %w", err)
 	}
 	for _, s := range specs {
-		if !s.Flags.NoPush && (len(s.Connectors) == 0 || slices.Contains(s.Connectors, c.Name)) {
+		if !s.Flags.NoPush && s.Start == nil && s.End == nil && (len(s.Connectors) == 0 || slices.Contains(s.Connectors, c.Name)) {
 			return true, nil
 		}
 	}

@@ -25,7 +25,8 @@ func syncCommand(a *app) *cobra.Command {
 		Short: "Synchronize a channel now",
 		Long: `Reads what changed in the application and brings the local rows in step. The
 first time everything is read, later what changed since; --full reads everything
-again, --start and --end read a window [start, end).
+again, --start and --end bound it to a window [start, end): of both sides only
+what changed within it is taken.
 
 With a service running it does the work, and --wait follows it; else the work is
 done here, until it is done. Times are RFC 3339, "2006-01-02 15:04:05" (UTC), or

@@ -67,6 +67,9 @@ type exporter struct {
 	stopped error
 	// only are the local keys that the request names; nil is whatever is due.
 	only []string
+	// walked says that rows of the window were claimed since the walk over those
+	// that are due began.
+	walked bool
 }
 
 func (r *Reverse) open(ctx context.Context, in Input) (*exporter, error) {
@@ -93,6 +96,9 @@ func (r *Reverse) open(ctx context.Context, in Input) (*exporter, error) {
 	}
 	x.least = x.most
 	x.outward = true
+	if err := x.tellsTimes(); err != nil {
+		return nil, err
+	}
 	return x, x.load(ctx)
 }
 
@@ -112,7 +118,10 @@ func (x *exporter) load(ctx context.Context) error {
 		if x.pos.Stage != "" {
 			return nil
 		}
-		round, err := x.roundDue(ctx, tx, now)
+		round := false
+		if !x.windowed() {
+			round, err = x.roundDue(ctx, tx, now)
+		}
 		x.pos = position{Stage: x.first(round)}
 		return err
 	})
@@ -137,6 +146,8 @@ func (x *exporter) first(round bool) stage {
 		return stageRemove
 	case x.targeted():
 		return stageMark
+	case x.windowed():
+		return x.firstWindowed()
 	case round || spec.Mode == store.ModeFull || !x.C.Captured && !x.C.ByModified:
 		return stageDrift
 	case x.C.ByModified:

@@ -14,7 +14,7 @@ type claimAhead struct {
 // so the two have none in common. What was claimed and is not exported after all
 // is free when the lease ends.
 func (x *exporter) claimAhead(ctx context.Context, n int) *claimAhead {
-	if x.dry() || x.only != nil || x.C.Limit > 0 || n < x.most || x.expired() {
+	if x.dry() || x.only != nil || x.windowed() || x.C.Limit > 0 || n < x.most || x.expired() {
 		return nil
 	}
 	a, most := &claimAhead{done: make(chan struct{})}, x.most

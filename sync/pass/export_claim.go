@@ -102,6 +102,9 @@ func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
 	if x.dry() {
 		return x.claimDry(ctx)
 	}
+	if x.windowed() {
+		return x.claimWithin(ctx)
+	}
 	for {
 		next := x.pos
 		var keys []string
@@ -159,32 +162,28 @@ func (x *exporter) claimKeys(ctx context.Context, keys []string, most int) (*out
 
 // claimDry gives the next rows that are due without claiming them.
 func (x *exporter) claimDry(ctx context.Context) (*outBatch, error) {
-	next := x.pos
-	var keys []string
-	if x.only != nil {
-		next.Index = min(x.pos.Index+x.room(), len(x.only))
-		keys = x.only[x.pos.Index:next.Index]
-	} else {
-		err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-			due, err := tx.DueDirty(ctx, x.C.ID, x.pos.After, x.room())
-			for _, d := range due {
-				keys = append(keys, d.LocalKey)
-				next.After = d.LocalKey
-			}
-			return err
-		})
-		if err != nil {
+	for {
+		next := x.pos
+		var keys []string
+		var err error
+		if x.only != nil {
+			next.Index = min(x.pos.Index+x.room(), len(x.only))
+			keys = x.only[x.pos.Index:next.Index]
+		} else if keys, err = x.dueAfter(ctx, &next); err != nil {
 			return nil, err
 		}
+		if len(keys) > 0 {
+			b, err := x.preview(ctx, keys)
+			if err == nil {
+				b.next = next
+			}
+			return b, err
+		}
+		if next.After == x.pos.After && next.Index == x.pos.Index {
+			return nil, nil //nolint:nilnil // nothing is due
+		}
+		x.pos = next
 	}
-	if len(keys) == 0 {
-		return nil, nil //nolint:nilnil // nothing is due
-	}
-	b, err := x.preview(ctx, keys)
-	if err == nil {
-		b.next = next
-	}
-	return b, err
 }
 
 // preview reads rows for a dry run.

@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/tandem-sync/tandem/entities"
@@ -31,6 +32,9 @@ func (x *exporter) modified(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		next := x.pos
+		if end := x.in.Run.Spec.End; end != nil {
+			list = slices.DeleteFunc(list, func(r entities.Touched) bool { return !r.Modified.Before(*end) })
+		}
 		if len(list) == 0 {
 			next.Stage, next.After = stageDue, ""
 			return true, x.advance(ctx, next, x.endModified)
@@ -57,6 +61,13 @@ func (x *exporter) beginModified(ctx context.Context) error {
 	}
 	next := x.pos
 	next.ModifiedAt = &time.Time{}
+	if x.windowed() {
+		if from := x.in.Run.Spec.Start; from != nil {
+			next.ModifiedAt = from
+		}
+		x.pos = next
+		return nil
+	}
 	err := x.move(ctx, "export.modified", &next, &store.Counters{}, func(ctx context.Context, tx *store.Tx) error {
 		raw, err := tx.LastPosition(ctx, x.C.ChannelID, x.C.ID)
 		if err != nil {
@@ -90,7 +101,7 @@ func (x *exporter) beginModified(ctx context.Context) error {
 
 // endModified keeps how far was looked.
 func (x *exporter) endModified(ctx context.Context, tx *store.Tx) error {
-	if x.dry() {
+	if x.dry() || x.windowed() {
 		return nil
 	}
 	raw, err := json.Marshal(modifiedTo{At: *x.pos.ModifiedAt})

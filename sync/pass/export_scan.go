@@ -50,7 +50,9 @@ func (x *exporter) drift(ctx context.Context) (bool, error) {
 				return err
 			}
 			next.After, seen = heads[len(heads)-1].RemoteID, len(heads)
-			changed, err = x.drifted(ctx, tx, heads)
+			if changed, err = x.drifted(ctx, tx, heads); err == nil {
+				changed, err = x.within(ctx, tx, changed)
+			}
 			return err
 		})
 		if err != nil {
@@ -72,7 +74,7 @@ func (x *exporter) drift(ctx context.Context) (bool, error) {
 // beginRound starts the round over all rows of which drift and unsynced are the
 // two parts.
 func (x *exporter) beginRound(ctx context.Context) error {
-	if x.pos.Pass > 0 || x.dry() {
+	if x.pos.Pass > 0 || x.dry() || x.windowed() {
 		return nil
 	}
 	next := x.pos
@@ -93,7 +95,7 @@ func (x *exporter) beginRound(ctx context.Context) error {
 // round adds a step to the round.
 func (x *exporter) round(done int, finished bool) func(ctx context.Context, tx *store.Tx) error {
 	return func(ctx context.Context, tx *store.Tx) error {
-		if x.dry() {
+		if x.dry() || x.windowed() {
 			return nil
 		}
 		return tx.AdvancePass(ctx, store.PassStep{ID: x.pos.Pass, Done: int64(done), Finished: finished})
@@ -160,25 +162,30 @@ func (x *exporter) differs(l *store.Link, row *entities.Row, local []record.Valu
 func (x *exporter) unsynced(ctx context.Context) (bool, error) {
 	for {
 		next := x.pos
-		var keys []string
-		err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-			if x.C.CreateRemote {
-				keys, err = x.C.Local.Unlinked(ctx, tx, x.C.ID, x.pos.After, batchRecords)
+		var found []string
+		err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+			if !x.C.CreateRemote {
+				return nil
 			}
+			keys, err := x.C.Local.Unlinked(ctx, tx, x.C.ID, x.pos.After, batchRecords)
+			if err != nil || len(keys) == 0 {
+				return err
+			}
+			next.After = keys[len(keys)-1]
+			found, err = x.within(ctx, tx, keys)
 			return err
 		})
 		if err != nil {
 			return false, err
 		}
-		if len(keys) == 0 {
+		if next.After == x.pos.After {
 			next.Stage, next.After = stageDue, ""
 			if x.dry() {
 				next.Stage = stageEnd // what waits is among what was just shown
 			}
 			return true, x.advance(ctx, next, x.round(0, true))
 		}
-		next.After = keys[len(keys)-1]
-		if err := x.found(ctx, next, keys, dirtyUnsynced, x.round(0, false)); err != nil {
+		if err := x.found(ctx, next, found, dirtyUnsynced, x.round(0, false)); err != nil {
 			return false, err
 		}
 		if x.expired() {
