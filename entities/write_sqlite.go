@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/record"
 )
@@ -34,8 +35,9 @@ func (a *apply) startSQLite(ctx context.Context) error {
 	return nil
 }
 
-// drawKeysSQLite gives new rows their keys: rowids above all that were ever
-// used, or one value of the default expression each.
+// drawKeysSQLite gives new rows their keys: rowids above all that are used and
+// apart from those that something is still to be told of, or one value of the
+// default expression each.
 func (a *apply) drawKeysSQLite(ctx context.Context) error {
 	lo, hi := a.bounds[classInsertNew], a.bounds[classes]
 	drawn := make([][]string, len(a.b.keys))
@@ -82,9 +84,22 @@ func (a *apply) rowids(ctx context.Context, n int) ([]string, error) {
 	if err := a.tx.GetContext(ctx, &last, q); err != nil {
 		return nil, err
 	}
-	out := make([]string, n)
-	for i := range out {
-		out[i] = strconv.FormatInt(last+int64(i)+1, 10)
+	out := make([]string, 0, n)
+	for len(out) < n {
+		// A row that was removed a moment ago may not have been told of everywhere.
+		end := last + int64(n-len(out))
+		if end < last {
+			return nil, fault.New(fault.Permanent, fault.CodeFailed, "", "the keys of %s are used up: the highest is %d", a.b.t.Name, last)
+		}
+		waiting, err := a.tx.WaitingKeys(ctx, last+1, end)
+		if err != nil {
+			return nil, err
+		}
+		for last < end {
+			if last++; !waiting[last] {
+				out = append(out, strconv.FormatInt(last, 10))
+			}
+		}
 	}
 	return out, nil
 }

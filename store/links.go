@@ -77,8 +77,8 @@ func sorted(ids []string) []string {
 }
 
 func (tx *Tx) linkHeadsSQLite(ctx context.Context, connectorID int64, ids []string) (_ []LinkHead, err error) {
-	rows, err := tx.QueryContext(ctx, tx.sql("SELECT "+headColumns+" FROM tandem_link WHERE connector_id = ? AND remote_id @any(?)"),
-		connectorID, tx.texts(ids))
+	q, args := tx.sql("SELECT "+headColumns+" FROM tandem_link WHERE connector_id = ? AND remote_id @any(?)", []any{connectorID, tx.texts(ids)})
+	rows, err := tx.QueryContext(ctx, q, args...)
 	if err != nil {
 		return nil, err
 	}

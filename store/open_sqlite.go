@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"io/fs"
 	"net/url"
@@ -11,8 +12,6 @@ import (
 	"syscall"
 
 	"github.com/jmoiron/sqlx"
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"github.com/tandem-sync/tandem/fault"
 )
 
@@ -36,7 +35,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return err
 	}
 	if !db.readOnly {
-		if db.write, err = sqlx.Open("sqlite", sqliteDSN(abs, "immediate",
+		if db.write, err = sqliteDB(sqliteDSN(abs, "immediate",
 			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 			"cache_size(-8000)", "temp_store(2)", "journal_size_limit(67108864)")); err != nil {
 			return sqliteOpenError(abs, err)
@@ -46,7 +45,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 			return sqliteOpenError(abs, err)
 		}
 	}
-	if db.read, err = sqlx.Open("sqlite", sqliteDSN(abs, "deferred",
+	if db.read, err = sqliteDB(sqliteDSN(abs, "deferred",
 		"busy_timeout(5000)", "query_only(1)", "foreign_keys(1)")); err != nil {
 		return sqliteOpenError(abs, err)
 	}
@@ -61,6 +60,14 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return sqliteOpenError(abs, err)
 	}
 	return nil
+}
+
+func sqliteDB(dsn string) (*sqlx.DB, error) {
+	c, err := newSQLiteConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return sqlx.NewDb(sql.OpenDB(c), "sqlite"), nil
 }
 
 func sqliteOpenError(path string, err error) error {

@@ -68,29 +68,52 @@ var (
 	)
 )
 
-// sql gives the dialect's text of a query template.
-func (tx *Tx) sql(q string) string {
-	text, ok := tx.db.rewrites.Load(q)
+// sql gives the dialect's text of a query template and its arguments.
+func (tx *Tx) sql(q string, args []any) (string, []any) {
+	r, ok := tx.db.rewrites.Load(q)
 	if !ok {
-		if tx.db.dialect == Postgres {
-			text = sqlx.Rebind(sqlx.DOLLAR, postgresMarks.Replace(q))
-		} else {
-			text = sqliteMarks.Replace(q)
+		r = rewrite(tx.db.dialect, q)
+		tx.db.rewrites.Store(q, r)
+	}
+	text := r.(rewritten) //nolint:errcheck,forcetypeassert // nothing else is stored
+	if text.now {
+		// A parameter of its own, so that the text stays the same.
+		args = append(args[:len(args):len(args)], tx.db.clock.Now().UnixMicro())
+	}
+	return text.sql, args
+}
+
+// rewritten is a template in a dialect. now says that its last parameter is the
+// time.
+type rewritten struct {
+	sql string
+	now bool
+}
+
+func rewrite(dialect Dialect, q string) rewritten {
+	if dialect == Postgres {
+		return rewritten{sql: sqlx.Rebind(sqlx.DOLLAR, postgresMarks.Replace(q))}
+	}
+	text := strings.ReplaceAll(sqliteMarks.Replace(q), "@in(?)", "(@now + ?)")
+	if !strings.Contains(text, "@now") {
+		return rewritten{sql: text}
+	}
+	var b strings.Builder
+	n := 0
+	for _, c := range text {
+		b.WriteRune(c)
+		if c == '?' {
+			n++
+			b.WriteString(strconv.Itoa(n))
 		}
-		tx.db.rewrites.Store(q, text)
 	}
-	s := text.(string)
-	if tx.db.dialect == SQLite && strings.Contains(s, "@") {
-		now := strconv.FormatInt(tx.db.clock.Now().UnixMicro(), 10)
-		s = strings.ReplaceAll(s, "@now", now)
-		s = strings.ReplaceAll(s, "@in(?)", "("+now+" + ?)")
-	}
-	return s
+	return rewritten{sql: strings.ReplaceAll(b.String(), "@now", "?"+strconv.Itoa(n+1)), now: true}
 }
 
 // exec runs a statement and gives the number of rows it touched.
 func (tx *Tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
-	res, err := tx.ExecContext(ctx, tx.sql(q), args...)
+	q, args = tx.sql(q, args)
+	res, err := tx.ExecContext(ctx, q, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -99,12 +122,14 @@ func (tx *Tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 
 // row runs a query for one row.
 func (tx *Tx) row(ctx context.Context, q string, args ...any) *sql.Row {
-	return tx.QueryRowContext(ctx, tx.sql(q), args...)
+	q, args = tx.sql(q, args)
+	return tx.QueryRowContext(ctx, q, args...)
 }
 
 // each runs a query and calls scan for every row.
 func (tx *Tx) each(ctx context.Context, scan func(row scanner) error, q string, args ...any) (err error) {
-	rows, err := tx.QueryContext(ctx, tx.sql(q), args...)
+	q, args = tx.sql(q, args)
+	rows, err := tx.QueryContext(ctx, q, args...)
 	if err != nil {
 		return err
 	}

@@ -101,11 +101,6 @@ func (pl *planner) rowGone(it *item, link store.Link) {
 		return
 	}
 	if pl.s.C.Rules != nil && pl.s.C.OnLocalDelete == DeleteRow {
-		pl.skip(it, "local_deleted")
-		pl.p.tell = append(pl.p.tell, link.LocalKey)
-		return
-	}
-	if pl.s.C.Rules != nil && pl.s.C.OnLocalDelete == DeleteRow {
 		// The record is to be removed as well, and that is for the export to do:
 		// once the pair is taken apart nobody would.
 		pl.skip(it, "local_deleted")

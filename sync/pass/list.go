@@ -133,8 +133,9 @@ func (s *slice) addPage(b *batch, page channels.Page) {
 	b.next.Cursor = page.Next
 	if b.next.Start == nil && !page.RemoteNow.IsZero() {
 		// The Date header was made while the request was answered and has whole
-		// seconds: the start is before both.
-		start := page.RemoteNow.Add(-s.now().Sub(page.FetchStarted) - time.Second)
+		// seconds: the start is before both, also where our clock was set back while
+		// the answer was on its way.
+		start := page.RemoteNow.Add(-max(s.now().Sub(page.FetchStarted), 0) - time.Second)
 		b.next.Start = &start
 	}
 	if page.Total >= 0 {
