@@ -192,6 +192,10 @@ type WriteCapabilities struct {
 	// Whole says that an update replaces the record: what is not sent may be
 	// cleared, so all mapped values are to be sent and not only the changed ones.
 	Whole bool `json:"whole"`
+	// Precondition says that the remote carries out an update or a delete only while
+	// the record's version is Order.Version, and that Get tells the version: records
+	// are read before they are changed.
+	Precondition bool `json:"precondition"`
 }
 
 // Writes reports whether any order is accepted.

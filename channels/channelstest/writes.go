@@ -74,6 +74,7 @@ func RunWriter(t *testing.T, w Writing) {
 		{"an update whose answer is lost", w.lostUpdate},
 		{"a delete whose answer is lost", w.lostDelete},
 		{"records that are gone", w.gone},
+		{"records that were changed meanwhile", w.precondition},
 		{"find", w.find},
 		{"a remote that is down", w.down},
 		{"trouble of the remote", w.trouble},

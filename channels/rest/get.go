@@ -107,7 +107,30 @@ func (g *getter) read(d *decoder, id string, resp *transport.Response) record.Re
 		rec.Values = nil
 	}
 	rec.ID = id
+	if rec.Version, err = g.version(resp); err != nil && rec.Err == nil {
+		rec.Err = err
+	}
 	return rec
+}
+
+// version gives the version of the record in an answer in the form of If-Match;
+// "" where none is asked for or told.
+func (g *getter) version(resp *transport.Response) (string, error) {
+	at := g.write.versionAt()
+	switch at {
+	case "":
+		return "", nil
+	case matchETag:
+		return resp.Header.Get("ETag"), nil
+	}
+	v := scalarIn(resp.Body, g.getRecord, at)
+	if v == "" || strings.HasPrefix(v, `"`) || strings.HasPrefix(v, `W/"`) {
+		return v, nil
+	}
+	if strings.ContainsFunc(v, func(r rune) bool { return r < '!' || r == '"' || r > '~' }) {
+		return "", fault.New(fault.Permanent, fault.CodeBadAnswer, g.op(), "the version %q at %q cannot be sent as If-Match", v, at)
+	}
+	return `"` + v + `"`, nil
 }
 
 // checkID refuses ids that would make another path of the address.

@@ -23,8 +23,8 @@ const wholeRemote = `{
 	"deleted": {"path": "/deleted", "records": "ids"},
 	"get": {"path": "/api/contacts/{id}", "record": ""},
 	"create": {"method": "POST", "path": "/api/contacts", "wrap": "contact", "id": "contact.id"},
-	"update": {"method": "PATCH", "path": "/api/contacts/{id}"},
-	"remove": {"method": "DELETE", "path": "/api/contacts/{id}"}
+	"update": {"method": "PATCH", "path": "/api/contacts/{id}", "if_match": "etag"},
+	"remove": {"method": "DELETE", "path": "/api/contacts/{id}", "if_match": "etag"}
 }`
 
 func compiledSchema(tb testing.TB) *jsonschema.Schema {
@@ -126,6 +126,9 @@ func TestSettingsProblems(t *testing.T) {
 		{`{"list":{"path":"/x","records":"a..b"}}`, []string{"list.records"}, false},
 		{`{"list":{"path":"/x"},"id":"a["}`, []string{"id"}, false},
 		{`{"list":{"path":"/x"},"modified":"a.","idd":1}`, []string{"idd", "modified"}, true},
+		{`{"list":{"path":"/x"},"update":{"path":"/x/{id}","if_match":"etag"}}`, []string{"update.if_match"}, false},
+		{`{"list":{"path":"/x"},"get":{"path":"/x/{id}"},"update":{"path":"/x/{id}","if_match":"a..b"}}`, []string{"update.if_match"}, false},
+		{`{"list":{"path":"/x"},"get":{"path":"/x/{id}"},"update":{"path":"/x/{id}","if_match":"etag"},"remove":{"path":"/x/{id}","if_match":"rev"}}`, []string{"remove.if_match"}, false},
 		{`{"list":{"path":"/x"},"deleted":{}}`, []string{"deleted"}, true},
 		{`{"list":{"path":"/x"},"deleted":{"path":"/d","field":"f"}}`, []string{"deleted.field"}, true},
 		{`{"list":{"path":"/x"},"get":{"path":"/x"}}`, []string{"get.path"}, true},

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"maps"
 	"net/http"
@@ -106,7 +107,10 @@ func (s *shop) serve(w http.ResponseWriter, r *http.Request) {
 	case !one || rec == nil:
 		s.refuse(w, http.StatusNotFound, nil)
 	case r.Method == http.MethodGet:
+		w.Header().Set("ETag", version(rec))
 		s.send(w, http.StatusOK, rec)
+	case r.Header.Get("If-Match") != "" && r.Header.Get("If-Match") != version(rec):
+		s.refuse(w, http.StatusPreconditionFailed, nil)
 	case r.Method == http.MethodPatch:
 		s.update(w, r, id, rec)
 	case r.Method == http.MethodDelete:
@@ -182,6 +186,14 @@ func (s *shop) accept(w http.ResponseWriter, id string, rec map[string]json.RawM
 		return false
 	}
 	return true
+}
+
+// version is the entity tag of a record.
+func version(rec map[string]json.RawMessage) string {
+	raw, _ := json.Marshal(rec)
+	h := fnv.New64a()
+	_, _ = h.Write(raw)
+	return fmt.Sprintf(`"v%x"`, h.Sum64())
 }
 
 func text(raw json.RawMessage) string {

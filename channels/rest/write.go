@@ -64,7 +64,7 @@ func (w *writer) WriteCapabilities() channels.WriteCapabilities {
 	s := w.write
 	caps := channels.WriteCapabilities{
 		Create: s.create.given(), Update: s.update.given(), Delete: s.remove.given(), Batch: 1,
-		Whole: s.update.given() && s.update.method == http.MethodPut,
+		Whole: s.update.given() && s.update.method == http.MethodPut, Precondition: s.versionAt() != "",
 	}
 	switch {
 	case !caps.Create:
@@ -252,6 +252,9 @@ func (w *writer) request(p *writePlan, o channels.Order) (*writeCall, transport.
 			return nil, req, err
 		}
 		req.Path = strings.ReplaceAll(call.path, "{id}", escapeID(call.path, o.ID))
+	}
+	if call.ifMatch != "" && o.Version != "" {
+		req.Header = http.Header{"If-Match": {o.Version}}
 	}
 	if o.Op == channels.OrderDelete {
 		return &call, req, nil

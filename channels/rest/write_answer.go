@@ -124,13 +124,24 @@ func scalarAt(body []byte, path string) string {
 	if path == "" || path == keyPath {
 		return ""
 	}
-	segs, err := parsePath(path)
-	if err != nil {
-		return ""
-	}
-	raw, ok := dig(body, segs)
-	if !ok {
-		return ""
+	return scalarIn(body, "", path)
+}
+
+// scalarIn gives the text or number at path in what is at record, or "".
+func scalarIn(body []byte, record, path string) string {
+	raw := body
+	for _, p := range []string{record, path} {
+		if p == "" {
+			continue
+		}
+		segs, err := parsePath(p)
+		if err != nil {
+			return ""
+		}
+		var ok bool
+		if raw, ok = dig(raw, segs); !ok {
+			return ""
+		}
 	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {

@@ -22,7 +22,13 @@ type writeCall struct {
 	path   string // "" the remote cannot be told this
 	wrap   string
 	id     string // where the answer has the id; "" where records have it
+	// ifMatch is where the record's version is that the call is conditional on:
+	// matchETag or a path in the record; "" it is not.
+	ifMatch string
 }
+
+// matchETag has the version taken from the header ETag.
+const matchETag = "etag"
 
 func (w writeCall) given() bool { return w.path != "" }
 
@@ -49,11 +55,16 @@ func parseWrites(o settings.Object, r remoteSettings) writeSettings {
 		b := o.Object("update")
 		w.update = parseWrite(b, http.MethodPatch, true)
 		w.update.wrap, w.update.id = b.String("wrap", ""), checkedPath(b, "id", "", false)
+		w.update.ifMatch = parseIfMatch(b, r)
 		b.Done()
 	}
 	if o.Has("remove") {
 		b := o.Object("remove")
 		w.remove = parseWrite(b, http.MethodDelete, true)
+		w.remove.ifMatch = parseIfMatch(b, r)
+		if u := w.update.ifMatch; u != "" && w.remove.ifMatch != "" && w.remove.ifMatch != u {
+			b.Report("if_match", "if_match: "+u, "must be that of update")
+		}
 		b.Done()
 	}
 	if (w.update.given() || w.remove.given()) && r.id == keyPath {
@@ -61,6 +72,24 @@ func parseWrites(o settings.Object, r remoteSettings) writeSettings {
 	}
 	w.find = parseFind(o, r)
 	return w
+}
+
+// parseIfMatch reads where the version of a record is that a call is conditional
+// on.
+func parseIfMatch(b settings.Object, r remoteSettings) string {
+	at := checkedPath(b, "if_match", "", false)
+	if at != "" && r.getPath == "" {
+		b.Report("if_match", "add get: {path: \"/contacts/{id}\"} to remote", "needs get: the version is told by a read of the record")
+	}
+	return at
+}
+
+// versionAt is where the version of a record is; "" where nothing asks for it.
+func (w writeSettings) versionAt() string {
+	if w.update.ifMatch != "" {
+		return w.update.ifMatch
+	}
+	return w.remove.ifMatch
 }
 
 func parseWrite(b settings.Object, method string, id bool) writeCall {

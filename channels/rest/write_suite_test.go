@@ -18,7 +18,9 @@ const (
 		`,"find":{"query":"filter=(email='{email}')"}}`
 	classicPaths  = `"update":{"path":"/contacts/{id}","wrap":"contact"},"remove":{"path":"/contacts/{id}"},"find":{"query":"email={email}"}`
 	classicRemote = `{` + shopList + `,"get":{"path":"/contacts/{id}","record":"contact"},"create":{"path":"/contacts","wrap":"contact"},` + classicPaths + `}`
-	keyedRemote   = `{` + shopList + `,"create":{"path":"/contacts","wrap":"contact","idempotency":"Idempotency-Key"},` + classicPaths + `}`
+	guardedRemote = `{` + shopList + `,"get":{"path":"/contacts/{id}"},"create":{"path":"/contacts","id":"id","settle":"0s"}` +
+		`,"update":{"path":"/contacts/{id}","if_match":"etag"},"remove":{"path":"/contacts/{id}","if_match":"etag"},"find":{"query":"filter=(email='{email}')"}}`
+	keyedRemote = `{` + shopList + `,"create":{"path":"/contacts","wrap":"contact","idempotency":"Idempotency-Key"},` + classicPaths + `}`
 )
 
 var shopFields = []string{"email", "name", "n", "price", "active", "address.city", "tags"}
@@ -36,7 +38,7 @@ func TestWriterAcceptance(t *testing.T) {
 	for name, c := range map[string]struct {
 		pocket bool
 		remote string
-	}{"pocket": {true, pocketRemote}, "classic": {false, classicRemote}, "keyed": {false, keyedRemote}} {
+	}{"pocket": {true, pocketRemote}, "classic": {false, classicRemote}, "keyed": {false, keyedRemote}, "guarded": {true, guardedRemote}} {
 		t.Run(name, func(t *testing.T) {
 			channelstest.RunWriter(t, channelstest.Writing{
 				Type:      rest.Type{Options: []transport.Option{noWait}},

@@ -43,6 +43,9 @@ func (x *exporter) export(ctx context.Context, b *outBatch) error {
 		return err
 	}
 	trouble, err := x.send(ctx, b)
+	if err == nil && trouble == nil {
+		trouble, err = x.sendAgain(ctx, b)
+	}
 	if err != nil {
 		return err
 	}
@@ -212,7 +215,7 @@ func (x *exporter) readRemote(ctx context.Context, b *outBatch) error {
 	var ids []string
 	for i := range b.items {
 		it := &b.items[i]
-		if it.fate == fateOpen && it.link != nil && (x.C.TwoWay || x.caps.Whole || it.base.local == nil || it.dirty.Reason == whyGone) {
+		if it.fate == fateOpen && it.link != nil && (x.C.TwoWay || x.caps.Whole || x.caps.Precondition || it.again || it.base.local == nil || it.dirty.Reason == whyGone) {
 			at[it.link.RemoteID] = it
 			ids = append(ids, it.link.RemoteID)
 		}
@@ -252,8 +255,12 @@ func (x *exporter) met(it *outItem, r *record.Record) {
 		return
 	}
 	it.rec, it.remote = r, r.Values
-	if r.Version != "" {
+	if r.Version != "" || x.caps.Precondition {
 		it.link.Version = r.Version
+	}
+	if x.caps.Precondition && r.Version == "" {
+		it.end(fateParked, fault.CodeBadAnswer, unversioned(r.ID))
+		return
 	}
 	if it.base.local == nil && it.link.State == store.Linked {
 		it.base = sentBase(it.sent, it.remote)

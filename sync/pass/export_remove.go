@@ -70,7 +70,7 @@ func (x *exporter) remove(ctx context.Context) (bool, error) {
 				return tx.DropCandidates(ctx, x.candidates())
 			})
 		}
-		trouble, err := x.send(ctx, b)
+		trouble, err := x.sendRemoval(ctx, b)
 		if err != nil {
 			return false, err
 		}
@@ -111,11 +111,16 @@ func (x *exporter) claimRemoval(ctx context.Context) (*outBatch, error) {
 				it.end(fateSkipped, "changed", nil)
 				continue
 			}
-			it.order = &channels.Order{N: i, Op: channels.OrderDelete, ID: it.link.RemoteID, Version: it.link.Version, Customs: it.link.Customs}
+			it.order = x.removal(it, i)
 		}
 		return nil
 	})
 	return b, err
+}
+
+// removal orders the deletion of an item's record; n is the item's place.
+func (*exporter) removal(it *outItem, n int) *channels.Order {
+	return &channels.Order{N: n, Op: channels.OrderDelete, ID: it.link.RemoteID, Version: it.link.Version, Customs: it.link.Customs}
 }
 
 // settleRemoval books what became of the deletions. One that was not carried
@@ -126,7 +131,8 @@ func (x *exporter) settleRemoval(ctx context.Context, b *outBatch) error {
 		add = store.Counters{}
 		var update []store.Link
 		var lines []store.Change
-		var again []string
+		var again, gone []string
+		var parked []store.Parked
 		for i := range b.items {
 			it := &b.items[i]
 			switch {
@@ -135,9 +141,16 @@ func (x *exporter) settleRemoval(ctx context.Context, b *outBatch) error {
 				l := *it.link
 				l.State = store.LocalDeleted
 				update = append(update, l)
+				gone = append(gone, it.key)
 				add.Deleted++
 				add.Pushed++
-				lines = append(lines, x.line(it, "delete", nil))
+				lines = append(lines, x.line(it, "delete", it.fields))
+			case it.result.Outcome == channels.Refused:
+				add.Parked++
+				parked = append(parked, store.Parked{
+					Kind: store.ParkedRefused, ChannelID: x.C.ChannelID, ConnectorID: x.C.ID, RunID: x.in.Run.ID, LocalID: it.key, RemoteID: it.remoteID(),
+					Reason: "write_refused", Message: x.clean(orUnexplained(it.result.Err).Error()), Answer: x.said(it.result.Err), Outward: true,
+				})
 			default:
 				again = append(again, it.key)
 			}
@@ -149,6 +162,12 @@ func (x *exporter) settleRemoval(ctx context.Context, b *outBatch) error {
 			return err
 		}
 		if _, err := tx.MarkDirty(ctx, x.C.ID, again, dirtyDrift); err != nil {
+			return err
+		}
+		if _, err := tx.Park(ctx, parked); err != nil {
+			return err
+		}
+		if err := tx.ResolveOutward(ctx, x.C.ID, gone, store.ResolvedRetried); err != nil {
 			return err
 		}
 		x.total(&add)

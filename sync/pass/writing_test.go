@@ -28,6 +28,8 @@ type writes struct {
 	// meddle decides about an order before it is carried out; done false lets it
 	// through. after says what is told of one that was carried out.
 	meddle func(o *channels.Order) (r channels.Result, done bool)
+	// before happens in front of an order to a guarded memory.
+	before func(o *channels.Order)
 	after  func(o *channels.Order, r channels.Result) channels.Result
 }
 
