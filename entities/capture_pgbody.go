@@ -40,13 +40,20 @@ const (
 	// joinMemory is what the join of a large statement may take before it goes to
 	// disk; a small one takes what it needs.
 	joinMemory = "64MB"
+	// jitSetting is off: the size of a join of transition tables is guessed as if
+	// every pair might match, so compiling it would seem worth while; it takes as
+	// long as a hundred thousand rows do.
+	jitSetting = "jit"
+	// captureVersion begins the function's text. It changes with what this version
+	// of the program makes otherwise than those before it.
+	captureVersion = "\n-- change capture, version 2"
 )
 
 // settings are pinned while the function runs: nothing of the caller's search
 // path is looked at, so that nobody's function or operator is taken for the
 // database's own.
 func (p *pgCapture) settings() [][2]string {
-	return append([][2]string{{"search_path", pathSetting}, {mergeSetting, "off"}, {"work_mem", joinMemory}}, p.t.keySettings()...)
+	return append([][2]string{{"search_path", pathSetting}, {mergeSetting, "off"}, {jitSetting, "off"}, {"work_mem", joinMemory}}, p.t.keySettings()...)
 }
 
 // config is the settings in the form of pg_proc.proconfig.
@@ -178,7 +185,7 @@ func (p *pgCapture) update() string {
 // for it.
 func (p *pgCapture) body() string {
 	const failures = "undefined_column OR undefined_function OR ambiguous_function OR datatype_mismatch OR wrong_object_type OR cannot_coerce OR indeterminate_datatype OR undefined_object"
-	return fmt.Sprintf(`
+	return captureVersion + fmt.Sprintf(`
 DECLARE
 	by_connector bigint := 0;
 	by_undo bigint := 0;

@@ -248,6 +248,8 @@ func (l *pgLook) lookFunction() {
 	}
 	wrong := ""
 	switch {
+	case !strings.HasPrefix(f.Source, captureVersion):
+		wrong = "was made by another version of Tandem"
 	case !f.Definer || !slices.Equal(sorted(f.Config), sorted(l.p.config())):
 		wrong = "runs with other rights or settings"
 	case f.Public:

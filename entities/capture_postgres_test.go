@@ -191,6 +191,26 @@ func TestCapturePostgresSwitchedOff(t *testing.T) {
 	c.install()
 }
 
+// What an earlier version of the program installed is found and brought up to date,
+// and goes on seeing changes until then.
+func TestCapturePostgresOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	h := open(t, store.Postgres)
+	h.exec("CREATE TABLE people (id int PRIMARY KEY, name text)")
+	c := h.capture(people, "people", "name")
+	h.exec(`DO $$ BEGIN EXECUTE replace(replace(pg_get_functiondef('tandem_capture_people'::regproc), '-- change capture, version 2', ''), 'SET jit TO ''off''', ''); END $$`)
+	if s := c.status(); s.Complete() || len(s.Drift) != 1 || !strings.Contains(s.Drift[0], "another version") {
+		t.Errorf("%+v", s)
+	}
+	c.do("INSERT INTO people VALUES (1, 'a')", "u 1")
+	c.install()
+	if s := c.status(); !s.Complete() {
+		t.Errorf("%+v", s)
+	}
+	c.do("UPDATE people SET name = 'b'", `u 1 ["name"]`)
+	h.want("SELECT count(*) FROM pg_proc WHERE proname = 'tandem_capture_people' AND 'jit=off' = ANY(proconfig)", "1")
+}
+
 // Collations that take letters for equal, and types that cannot be compared,
 // hide no change.
 func TestCapturePostgresEquality(t *testing.T) {

@@ -157,19 +157,18 @@ func (tx *Tx) claimKeys(ctx context.Context, l Lease, limit int, keys []string) 
 }
 
 // inOrder runs a query that takes the first rows of an index. Without it
-// PostgreSQL, when it believes that there are few, reads all and sorts them; the
-// price of what it is denied would have it compile the query.
+// PostgreSQL, when it believes that there are few, reads all and sorts them.
 func (tx *Tx) inOrder(ctx context.Context, query func() error) error {
 	if tx.db.dialect != Postgres {
 		return query()
 	}
-	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"); err != nil {
+	if _, err := tx.ExecContext(ctx, "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"); err != nil {
 		return err
 	}
 	if err := query(); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT; SET LOCAL jit TO DEFAULT")
+	_, err := tx.ExecContext(ctx, "SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT")
 	return err
 }
 
