@@ -15,7 +15,7 @@ import (
 	"github.com/tandem-sync/tandem/messages/messagestest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, messagestest.WatermillLeaks()...) }
 
 func TestContract(t *testing.T) {
 	t.Parallel()

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envWorker) != "" {
 		os.Exit(worker())
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, messagestest.WatermillLeaks()...)
 }
 
 func TestContract(t *testing.T) {
