@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tandem-sync/tandem/fault"
@@ -71,7 +72,7 @@ func (r *Registry) Get(name string) (Type, error) {
 		return t, nil
 	}
 	return nil, fault.New(fault.Permanent, fault.CodeNotFound, "", "no channel type %q", name).
-		WithHint(fmt.Sprintf("known types: %v", r.names()))
+		WithHint("known types: " + strings.Join(r.names(), ", "))
 }
 
 // All gives the types in order of name.

@@ -6,12 +6,13 @@ import (
 )
 
 // AddSeen keeps which links a batch of a complete enumeration has seen; ids is
-// opaque to the store.
+// opaque to the store. Of a batch that two deliveries of a dry run do at a time
+// the first one's are kept: their progress marker lets only one of them commit.
 func (tx *Tx) AddSeen(ctx context.Context, runID, connectorID, batchNo int64, ids []byte) error {
 	if ids == nil {
 		ids = []byte{}
 	}
-	if _, err := tx.exec(ctx, "INSERT INTO tandem_seen (run_id, connector_id, batch_no, ids) VALUES (?, ?, ?, ?)",
+	if _, err := tx.exec(ctx, "INSERT INTO tandem_seen (run_id, connector_id, batch_no, ids) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		runID, connectorID, batchNo, ids); err != nil {
 		return fmt.Errorf("links seen by run %d: %w", runID, err)
 	}

@@ -108,7 +108,7 @@ func (g Guard) Check(addr netip.AddrPort, t Target) error {
 		return nil
 	}
 	if !Public(a) {
-		return refuse("add "+single(a)+" to network.allow if this address is meant", "address %s is loopback, private or reserved", a)
+		return refuse("add "+single(a)+" to network.allow if this address is meant", "address %s, which is loopback, private or reserved", a)
 	}
 	if t.Plaintext && !g.AllowPlaintext {
 		return refuse("use https://, or set network.allow_plaintext", "plain http to %s", a)

@@ -49,6 +49,7 @@ type HTTP struct {
 	mask    *masks
 	oauth   *oauth // nil unless auth is oauth2
 	breaker *Breaker
+	refused refused
 	clock   clock.Clock
 	rand    func() float64 // nil: of the context
 	heard   func(status int, header http.Header)
@@ -167,6 +168,11 @@ type Response struct {
 // repeated here, and nowhere else, with full jitter, while the wait is at most
 // Patience.
 func (h *HTTP) Do(ctx context.Context, r Request) (*Response, error) {
+	resp, err := h.repeat(ctx, r)
+	return resp, h.refused.heed(ctx, h.clock.Now(), err)
+}
+
+func (h *HTTP) repeat(ctx context.Context, r Request) (*Response, error) {
 	u, err := h.address(r)
 	if err != nil {
 		return nil, err

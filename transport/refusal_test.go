@@ -214,3 +214,38 @@ func TestTokenDialect(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentRefusals: a remote that says 429 and not for how long is asked less
+// and less often, and at once again when it has answered.
+func TestSilentRefusals(t *testing.T) {
+	t.Parallel()
+	srv := tt.New(t, nil)
+	srv.Handle("/no", tt.Status(429))
+	srv.Handle("/yes", tt.JSON("{}"))
+	clk := &stepClock{}
+	h := client(t, srv.URL, nil, transport.WithClock(clk))
+	refused := func() time.Duration {
+		t.Helper()
+		_, err := get(t, h, "/no")
+		wantFault(t, err, fault.RateLimited, "rate_limit")
+		wait := fault.RetryAfterOf(err)
+		if e := clk.Sleep(t.Context(), wait); e != nil {
+			t.Fatal(e)
+		}
+		return wait
+	}
+	if first := refused(); first != 0 {
+		t.Errorf("the first refusal names a wait of %s", first)
+	}
+	for i, secs := range []float64{1, 2, 4, 8, 16, 30, 30} {
+		if got := refused(); got.Seconds() < secs || got > time.Minute {
+			t.Errorf("refusal %d in a row waits %s, want %.0fs or more, up to a minute", i+2, got, secs)
+		}
+	}
+	if _, err := get(t, h, "/yes"); err != nil {
+		t.Fatal(err)
+	}
+	if again := refused(); again != 0 {
+		t.Errorf("after an answer the first refusal names a wait of %s", again)
+	}
+}

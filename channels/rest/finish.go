@@ -1,9 +1,9 @@
 package rest
 
 import (
-	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/sync/record"
@@ -60,7 +60,7 @@ func (d *decoder) check(r *record.Record, c byte, id record.Value, large bool) e
 	case large:
 		return bad(codeTooLarge, "the record is larger than %d MiB", maxRecord>>20)
 	case c != '{' && !d.tombstones:
-		return bad(fault.CodeBadRecord, "is not an object but %s", short(r.Raw))
+		return bad(fault.CodeBadRecord, "the record is not an object but %s", short(r.Raw))
 	case d.s.flaw == flawDepth:
 		return bad(codeTooDeep, "the record %s", d.s.flaw)
 	case d.s.flaw != fine:
@@ -138,11 +138,16 @@ func truthy(v record.Value) bool {
 	return !slices.Contains([]string{"", "0", "false", "no", "off"}, strings.ToLower(strings.TrimSpace(v.Text)))
 }
 
-// short gives the beginning of b for an error's text.
+// short gives the beginning of b, which is JSON, for an error's text.
 func short(b []byte) string {
 	s := strings.ToValidUTF8(string(b[:min(len(b), 60)]), "?")
 	if len(b) > 60 {
 		s += "…"
 	}
-	return fmt.Sprintf("%q", s)
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }

@@ -44,7 +44,7 @@ secret it only says that it changes. The exit code is 0 with and without changes
 			return a.printPlan(items)
 		}),
 	}
-	cmd.Flags().BoolVar(&prune, "prune", false, "also show what `tandem apply --prune` would remove")
+	cmd.Flags().BoolVar(&prune, "prune", false, "also show what apply --prune would remove")
 	return cmd
 }
 

@@ -197,6 +197,10 @@ func (a *app) printChanges(ctx context.Context, s *session, r api.Run) error {
 func (a *app) printChange(c store.Change) error {
 	var fields []string
 	for _, f := range c.Fields {
+		if f.Field == "" { // why nothing is written
+			fields = append(fields, f.Reason)
+			continue
+		}
 		fields = append(fields, f.Field+": "+shorten(string(f.Old))+" -> "+shorten(string(f.New)))
 	}
 	return a.println(printable(strings.TrimSpace(

@@ -199,6 +199,36 @@ func TestMassDeleteWaitsForAPerson(t *testing.T) {
 	})
 }
 
+// TestDryRunTellsDeletions: what a complete run would remove, or would have a
+// person decide, is part of its preview; the rows, the links and the ledger stay.
+func TestDryRunTellsDeletions(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		b.fill(60)
+		b.sync(store.Spec{})
+		dry := store.Spec{Mode: store.ModeFull, Flags: store.Flags{DryRun: true}}
+		lines := func(op string) int64 {
+			return b.number("SELECT count(*) FROM tandem_change WHERE run_id = (SELECT max(id) FROM tandem_run) AND body LIKE ?", `%"op":"`+op+`"%`)
+		}
+		b.remote.remove("r1")
+		b.remote.remove("r2")
+		equal(t, "preview", b.sync(dry), store.Counters{Read: 58, Unchanged: 58, Deleted: 2})
+		equal(t, "lines", lines("delete"), 2)
+		equal(t, "rows", b.number("SELECT count(*) FROM contacts"), 60)
+		for i := 3; i < 30; i++ {
+			b.remote.remove(fmt.Sprint("r", i))
+		}
+		equal(t, "a wave", b.sync(dry).Deleted, 0)
+		equal(t, "delete lines of a wave", lines("delete"), 0)
+		equal(t, "lines of a wave", lines("park"), 1)
+		equal(t, "ledger", b.number("SELECT count(*) FROM tandem_parked"), 0)
+		equal(t, "candidates", b.number("SELECT count(*) FROM tandem_candidate"), 0)
+		equal(t, "links", b.number("SELECT count(*) FROM tandem_link WHERE state = 0"), 60)
+		equal(t, "the real run", b.sync(store.Spec{Mode: store.ModeFull}).Deleted, 0)
+		equal(t, "parked", b.number("SELECT count(*) FROM tandem_parked WHERE kind = 'mass_delete'"), 1)
+	})
+}
+
 func TestWindowAndIDsAndDryRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, b *workbench) {

@@ -158,16 +158,13 @@ func (s *slice) listed(ctx context.Context) error {
 	next := s.pos
 	next.Cursor = nil
 	drifted := s.pos.Drifted || s.twice.Load()
-	if caps.Drifts && drifted && !s.pos.Repeated {
+	if caps.Drifts && drifted && !s.pos.Repeated && !s.dry() { // a preview moves no watermark
 		next.Repeated, next.Drifted, next.Total = true, false, nil
 		return s.advance(ctx, next, nil)
 	}
 	next.Stage = stageGuard
-	if _, ok := s.C.Remote.(channels.Getter); ok && s.pos.Full && caps.Enumerates && !s.dry() && !s.windowed() {
+	if _, ok := s.C.Remote.(channels.Getter); ok && s.pos.Full && caps.Enumerates && !s.windowed() {
 		next.Stage = stageSweep
-	}
-	if s.dry() {
-		next.Stage = stageEnd
 	}
 	return s.advance(ctx, next, nil)
 }

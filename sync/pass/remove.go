@@ -147,7 +147,17 @@ func (s *slice) guard(ctx context.Context) error {
 	})
 }
 
+// parkMassDelete parks the deletions as one item; a dry run only says that it
+// would.
 func (s *slice) parkMassDelete(ctx context.Context, tx *store.Tx, n, links int64) error {
+	if s.dry() {
+		if err := tx.AddChanges(ctx, s.in.Run.ID, []store.Change{{
+			Connector: s.C.Name, Side: "local", Op: "park", Fields: []store.FieldChange{{Reason: "mass_delete"}},
+		}}); err != nil {
+			return err
+		}
+		return tx.DropCandidates(ctx, s.owner())
+	}
 	body, err := json.Marshal(map[string]int64{"deletions": n, "links": links})
 	if err != nil {
 		return err

@@ -276,12 +276,12 @@ func (s *slice) book(ctx context.Context, tx *store.Tx, b *batch, p *plan) error
 			return err
 		}
 	}
-	if len(p.cands) > 0 && b.absent && !s.dry() {
+	if len(p.cands) > 0 && b.absent {
 		if err := tx.AddCandidates(ctx, s.owner(), p.cands); err != nil {
 			return err
 		}
 	}
-	if len(p.seen) > 0 && b.next.Stage == stageList && !s.dry() {
+	if len(p.seen) > 0 && b.next.Stage == stageList {
 		slices.Sort(p.seen)
 		p.seen = slices.Compact(p.seen)
 		if err := tx.AddSeen(ctx, s.in.Run.ID, s.C.ID, b.no, encodeIDs(p.seen)); err != nil {
