@@ -180,6 +180,9 @@ type WriteCapabilities struct {
 	// Batch is the most records that one call of the remote takes; 1 where every
 	// record is a call.
 	Batch int `json:"batch"`
+	// Parallel is how many calls may be under way at a time, all Writes together;
+	// 0 is not known, and then the connector is given one Write after the other.
+	Parallel int `json:"parallel,omitempty"`
 	// Safety is the class of creates, SafetyKey to SafetyNone; empty without
 	// Create.
 	Safety string `json:"safety"`

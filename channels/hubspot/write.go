@@ -28,7 +28,7 @@ var readOnly = []string{idProperty, modifiedProperty, "createdate"}
 // WriteCapabilities says what writing contacts can do.
 func (c *connector) WriteCapabilities() channels.WriteCapabilities {
 	return channels.WriteCapabilities{
-		Create: true, Update: true, Delete: true, Batch: batchSize,
+		Create: true, Update: true, Delete: true, Batch: batchSize, Parallel: c.client.http.Concurrency(),
 		Safety: channels.SafetyUnique, Settle: settle, Answers: true,
 	}
 }

@@ -3,8 +3,10 @@ package rest
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/internal/yield"
@@ -13,18 +15,43 @@ import (
 )
 
 // getter is a connector that can read records by id.
-type getter struct{ *connector }
+type getter struct {
+	*connector
+	plan atomic.Pointer[plan] // of the last Get
+}
+
+// compile gives the plan that reads fields.
+func (g *getter) compile(fields []string) (*plan, error) {
+	if p := g.plan.Load(); p != nil && slices.Equal(p.fields, fields) {
+		return p, nil
+	}
+	p, err := shape{
+		records: g.getRecord, single: true, id: g.id, modified: g.modified,
+		deletedField: g.deletedField, format: g.list.since.format,
+	}.compile(slices.Clone(fields))
+	if err == nil {
+		g.plan.Store(p)
+	}
+	return p, err
+}
 
 // Get reads the records one call each, transport.concurrency at a time, and
 // gives them in the order of ids. 404 and 410 mean Deleted. A failure that is
 // not about one record ends the whole Get with that error.
 func (g *getter) Get(ctx context.Context, fields, ids []string) ([]record.Record, error) {
-	p, err := shape{
-		records: g.getRecord, single: true, id: g.id, modified: g.modified,
-		deletedField: g.deletedField, format: g.list.since.format,
-	}.compile(fields)
+	p, err := g.compile(fields)
 	if err != nil {
 		return nil, fault.Wrap(fault.Permanent, fault.CodeConfig, g.op(), err)
+	}
+	if len(ids) == 1 {
+		rec, err := g.one(ctx, p.decoder(), ids[0])
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return []record.Record{rec}, nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
@@ -14,7 +15,11 @@ import (
 )
 
 // writer is a connector that can change records.
-type writer struct{ *connector }
+type writer struct {
+	*connector
+	plan    atomic.Pointer[writePlan] // of the last Write
+	trouble atomic.Int32              // failures of the remote's own in a row
+}
 
 // offers gives the connector with what its settings make possible.
 func (c *connector) offers() channels.Connector {
@@ -26,29 +31,29 @@ func (c *connector) offers() channels.Connector {
 			*getter
 			*writer
 			*finder
-		}{c, &getter{c}, &writer{c}, newFinder(c)}
+		}{c, &getter{connector: c}, &writer{connector: c}, newFinder(c)}
 	case get && write:
 		return &struct {
 			*connector
 			*getter
 			*writer
-		}{c, &getter{c}, &writer{c}}
+		}{c, &getter{connector: c}, &writer{connector: c}}
 	case get && find:
 		return &struct {
 			*connector
 			*getter
 			*finder
-		}{c, &getter{c}, newFinder(c)}
+		}{c, &getter{connector: c}, newFinder(c)}
 	case write && find:
 		return &struct {
 			*connector
 			*writer
 			*finder
-		}{c, &writer{c}, newFinder(c)}
+		}{c, &writer{connector: c}, newFinder(c)}
 	case get:
-		return &getter{c}
+		return &getter{connector: c}
 	case write:
-		return &writer{c}
+		return &writer{connector: c}
 	case find:
 		return newFinder(c)
 	}
@@ -63,7 +68,7 @@ func (c *connector) writes() bool {
 func (w *writer) WriteCapabilities() channels.WriteCapabilities {
 	s := w.write
 	caps := channels.WriteCapabilities{
-		Create: s.create.given(), Update: s.update.given(), Delete: s.remove.given(), Batch: 1,
+		Create: s.create.given(), Update: s.update.given(), Delete: s.remove.given(), Batch: 1, Parallel: w.http.Concurrency(),
 		Whole: s.update.given() && s.update.method == http.MethodPut, Precondition: s.versionAt() != "",
 	}
 	switch {
@@ -85,7 +90,10 @@ type writePlan struct {
 }
 
 func (w *writer) compile(fields []string) (*writePlan, error) {
-	p := &writePlan{fields: fields}
+	if p := w.plan.Load(); p != nil && slices.Equal(p.fields, fields) {
+		return p, nil
+	}
+	p := &writePlan{fields: slices.Clone(fields)}
 	var err error
 	if p.targets, err = targets(fields); err != nil {
 		return nil, err
@@ -93,8 +101,11 @@ func (w *writer) compile(fields []string) (*writePlan, error) {
 	if p.created, err = w.answers(w.write.create, fields); err != nil {
 		return nil, err
 	}
-	p.updated, err = w.answers(w.write.update, fields)
-	return p, err
+	if p.updated, err = w.answers(w.write.update, fields); err != nil {
+		return nil, err
+	}
+	w.plan.Store(p)
+	return p, nil
 }
 
 // answers gives the places of an answer at which the record may be: beside the
@@ -132,36 +143,39 @@ func (w *writer) Write(ctx context.Context, fields []string, orders []channels.O
 	if err != nil {
 		return nil, fault.Wrap(fault.Permanent, fault.CodeConfig, w.writeOp("write"), err)
 	}
-	j := &job{w: w, plan: p, orders: orders}
-	var wg sync.WaitGroup
-	for range min(w.http.Concurrency(), len(orders)) {
-		wg.Go(func() {
-			for o, ok := j.take(ctx); ok; o, ok = j.take(ctx) {
-				j.done(w.one(ctx, p, o))
-			}
-		})
+	j := &job{w: w, orders: orders, results: make([]channels.Result, 0, len(orders))}
+	work := func() {
+		for o, ok := j.take(ctx); ok; o, ok = j.take(ctx) {
+			j.done(w.one(ctx, p, o))
+		}
 	}
-	wg.Wait()
+	if len(orders) == 1 {
+		work()
+	} else {
+		var wg sync.WaitGroup
+		for range min(w.http.Concurrency(), len(orders)) {
+			wg.Go(work)
+		}
+		wg.Wait()
+	}
 	if j.err == nil && ctx.Err() != nil {
 		j.err = fault.Wrap(fault.Retryable, fault.CodeCancelled, w.writeOp("write"), ctx.Err())
 	}
 	return j.results, j.err
 }
 
-// maxTrouble is how many failures of the remote's own in a row end a Write: one
-// record that it cannot digest must not stop the others, a remote that is down
-// must not be asked about each.
+// maxTrouble is how many failures of the remote's own in a row, in one Write or
+// in several, end a Write: one record that it cannot digest must not stop the
+// others, a remote that is down must not be asked about each.
 const maxTrouble = 3
 
 // job is one Write under way.
 type job struct {
 	w      *writer
-	plan   *writePlan
 	orders []channels.Order
 
 	mu      sync.Mutex
 	next    int
-	trouble int
 	results []channels.Result
 	err     error
 }
@@ -189,9 +203,12 @@ func (j *job) done(e end) {
 	defer j.mu.Unlock()
 	j.results = append(j.results, e.Result)
 	if !e.trouble {
-		j.trouble = 0
-	} else if j.trouble++; j.trouble >= maxTrouble && e.whole == nil {
+		j.w.trouble.Store(0)
+	} else if j.w.trouble.Add(1) >= maxTrouble && e.whole == nil {
 		e.whole = e.Err
+	}
+	if e.whole != nil {
+		j.w.trouble.Store(0) // the next Write has as many tries
 	}
 	if j.err == nil {
 		j.err = e.whole

@@ -105,7 +105,7 @@ func (w *writer) named409(ctx context.Context, p *writePlan, a *attempt) (string
 		if id == "" || checkID(id) != nil {
 			continue
 		}
-		recs, err := (&getter{w.connector}).Get(ctx, p.fields, []string{id})
+		recs, err := (&getter{connector: w.connector}).Get(ctx, p.fields, []string{id})
 		if err != nil {
 			return "", err
 		}

@@ -356,8 +356,8 @@ func TestTroubleStops(t *testing.T) {
 func TestWhatIsOffered(t *testing.T) {
 	t.Parallel()
 	create, update, remove, get, find := `"create":{"path":"/c"}`, `"update":{"path":"/c/{id}","method":"PUT"}`, `"remove":{"path":"/c/{id}"}`, `"get":{"path":"/c/{id}"}`, `"find":{"query":"a={a}"}`
-	caps := channels.WriteCapabilities{Create: true, Update: true, Delete: true, Batch: 1, Safety: channels.SafetyLookup, Settle: 10 * time.Second, Whole: true}
-	onlyRemove := channels.WriteCapabilities{Delete: true, Batch: 1}
+	caps := channels.WriteCapabilities{Create: true, Update: true, Delete: true, Batch: 1, Parallel: 4, Safety: channels.SafetyLookup, Settle: 10 * time.Second, Whole: true}
+	onlyRemove := channels.WriteCapabilities{Delete: true, Batch: 1, Parallel: 4}
 	for _, c := range []struct {
 		keys               []string
 		writes, gets, find bool

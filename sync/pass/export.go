@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,23 +23,11 @@ type Reverse struct {
 	C     Connector
 	Clock clock.Clock
 	Log   *zap.Logger
-	// BatchRecords is the most records of one batch; 0 means what suits the
-	// remote: to begin with 500 where it takes several in a call, else 100, and up
-	// to four times as many while that takes a fraction of a second.
+	// BatchRecords is the most records of one block, which is claimed and booked
+	// together; 0 means what suits the remote: a few to begin with, and more while
+	// they take a fraction of a second.
 	BatchRecords int
 }
-
-// The sizes of a batch. It is written while its rows are claimed, and a direct
-// sync of them has to wait that long.
-const (
-	exportBatched = 500
-	exportSingle  = 32
-	exportGrowth  = 4
-	// A full batch that took less is followed by a larger one, one that took far
-	// longer by a smaller one.
-	exportQuick = 250 * time.Millisecond
-	exportSlow  = 4 * exportQuick
-)
 
 // Run works on the slice until everything due has gone out, its time is up or
 // something stops it.
@@ -54,17 +43,17 @@ func (r *Reverse) Run(ctx context.Context, in Input) (Outcome, error) {
 type exporter struct {
 	delivery
 	writer channels.Writer
+	getter channels.Getter // nil: the remote cannot be asked for records by id
 	caps   channels.WriteCapabilities
 	fields []string // remote paths
-	most   int      // records of the next batch
-	least  int      // most is between the two
-	top    int
 	pos    position
 	ids    linkIDs
-	refs   *references
-	// ctx is what hooks are called with; stopped is a hook's wish to end the run.
-	ctx     context.Context //nolint:containedctx // it is that of run, whose deliverer the exporter is
-	stopped error
+	// ctx is what hooks are called with.
+	ctx context.Context //nolint:containedctx // it is that of run, whose deliverer the exporter is
+	// mu guards what the stages of a flow share.
+	mu      sync.Mutex
+	sizes   sizes
+	stopped error // a hook's wish to end the run
 	// only are the local keys that the request names; nil is whatever is due.
 	only []string
 	// walked says that rows of the window were claimed since the walk over those
@@ -84,17 +73,10 @@ func (r *Reverse) open(ctx context.Context, in Input) (*exporter, error) {
 	}
 	x := &exporter{
 		delivery: newDelivery(r.DB, r.C, r.Clock, r.Log, in),
-		writer:   w, caps: w.WriteCapabilities(), fields: r.C.Manual.RemotePaths(), most: r.BatchRecords, pos: pos,
+		writer:   w, caps: w.WriteCapabilities(), fields: r.C.Manual.RemotePaths(), pos: pos,
 	}
-	x.top = x.most
-	if x.most <= 0 {
-		x.most = exportSingle
-		if x.caps.Batch > 1 {
-			x.most = exportBatched
-		}
-		x.top = exportGrowth * x.most
-	}
-	x.least = x.most
+	x.getter, _ = x.C.Remote.(channels.Getter)
+	x.sizes = sizesFor(r.BatchRecords, x.caps)
 	x.outward = true
 	if err := x.tellsTimes(); err != nil {
 		return nil, err
@@ -206,48 +188,33 @@ func (x *exporter) stage(ctx context.Context) (bool, error) {
 		WithHint("start a new run")
 }
 
-// due sends out what is due, batch by batch.
+// due sends out what is due, until nothing is.
 func (x *exporter) due(ctx context.Context) (bool, error) {
-	var ahead *claimAhead
-	defer func() { ahead.wait() }()
+	if x.dry() {
+		return x.dueDry(ctx)
+	}
 	for {
-		began := x.Clock.Now()
-		b, err := x.following(ctx, ahead)
-		ahead = nil
-		if err != nil {
+		n, err := x.flow(ctx)
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if b == nil {
-			if more, err := x.more(ctx); err != nil {
-				return false, err
-			} else if more {
-				continue
-			}
+		case x.limited():
 			return true, x.ended(ctx)
-		}
-		ahead = x.claimAhead(ctx, len(b.items))
-		if err := x.export(ctx, b); err != nil {
-			return false, err
-		}
-		x.pace(len(b.items), x.Clock.Now().Sub(began))
-		if x.C.Limit > 0 && x.pos.Count >= x.C.Limit {
-			return true, x.ended(ctx)
-		}
-		if x.expired() {
+		case n > 0 && x.expired():
 			return false, nil
+		case n > 0:
+			continue
+		}
+		if more, err := x.more(ctx); err != nil {
+			return false, err
+		} else if !more {
+			return true, x.ended(ctx)
 		}
 	}
 }
 
-// pace sizes the next batch by how long one of n records took.
-func (x *exporter) pace(n int, took time.Duration) {
-	switch {
-	case took > exportSlow:
-		x.most = max(x.most/2, x.least)
-	case n >= x.most && took < exportQuick:
-		x.most = min(2*x.most, x.top)
-	}
-}
+// limited reports whether as many records were exported as may be in one run.
+func (x *exporter) limited() bool { return x.C.Limit > 0 && x.pos.Count >= x.C.Limit }
 
 // more waits a moment for rows that change right now. Who edits one row often
 // edits the next one, and a run that is under way reaches the remote in a fraction
@@ -260,12 +227,13 @@ func (x *exporter) more(ctx context.Context) (bool, error) {
 	return x.in.More(ctx)
 }
 
-// room is how many records the next batch may have.
+// room is how many records the next block may have.
 func (x *exporter) room() int {
+	n := x.blockSize()
 	if x.C.Limit > 0 {
-		return min(x.most, x.C.Limit-x.pos.Count)
+		return min(n, x.C.Limit-x.pos.Count)
 	}
-	return x.most
+	return n
 }
 
 // ended goes on to the deletions that were found.

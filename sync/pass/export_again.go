@@ -20,41 +20,34 @@ func unversioned(id string) error {
 		WithHint("check if_match: the answer to a read of the record has no such header or field")
 }
 
-// sendAgain deals with the orders of a batch that met a record which had changed
+// sendAgain deals with the orders of a chunk that met a record which had changed
 // since it was read: it is read and judged again, and what is left to tell is
 // sent. Nothing of such an order was carried out.
-func (x *exporter) sendAgain(ctx context.Context, b *outBatch) (trouble, err error) {
-	if _, ok := x.C.Remote.(channels.Getter); !ok {
+func (f *flow) sendAgain(ctx context.Context, c chunk) (trouble, err error) {
+	if f.getter == nil {
 		return nil, nil
 	}
 	for range maxAgain {
-		at := changedOnes(b)
-		if len(at) == 0 {
+		changed := changedOnes(c.items)
+		if len(changed) == 0 || f.halted() != nil {
 			return nil, nil
 		}
-		sub := &outBatch{readAt: b.readAt, items: make([]outItem, len(at))}
-		for i, n := range at {
-			sub.items[i] = b.items[n]
-			sub.items[i].anew()
+		// What became of an item stands until more is known.
+		list := make([]outItem, len(changed))
+		sub := chunk{items: make([]*outItem, len(changed))}
+		for i, it := range changed {
+			list[i], sub.items[i] = *it, &list[i]
+			list[i].anew()
 		}
-		if err := x.readRemote(ctx, sub); err != nil {
-			// What became of the rest of the batch is to be booked all the same.
+		if err := f.decideLate(ctx, sub); err != nil {
 			return err, nil //nolint:nilerr // it is the trouble
 		}
-		for i := range sub.items {
-			if it := &sub.items[i]; it.fate == fateOpen {
-				x.decide(it, i)
-			}
-		}
-		if err := x.announce(ctx, sub); err != nil {
-			return nil, err
-		}
-		trouble, err := x.send(ctx, sub)
+		trouble, err := f.send(ctx, sub.items)
 		if err != nil {
 			return nil, err
 		}
-		for i, n := range at {
-			b.items[n] = sub.items[i]
+		for i, it := range changed {
+			*it = list[i]
 		}
 		if trouble != nil {
 			return trouble, nil
@@ -63,13 +56,12 @@ func (x *exporter) sendAgain(ctx context.Context, b *outBatch) (trouble, err err
 	return nil, nil
 }
 
-// changedOnes gives the places of items whose record was not as it had been read.
-func changedOnes(b *outBatch) []int {
-	var out []int
-	for i := range b.items {
-		it := &b.items[i]
+// changedOnes gives the items whose record was not as it had been read.
+func changedOnes(items []*outItem) []*outItem {
+	var out []*outItem
+	for _, it := range items {
 		if it.result != nil && it.result.Outcome == channels.Changed && it.link != nil && !it.first {
-			out = append(out, i)
+			out = append(out, it)
 		}
 	}
 	return out
@@ -89,29 +81,28 @@ func (it *outItem) anew() {
 // sendRemoval carries deletions out. Where the remote keeps preconditions, each
 // record is read first, so that what is lost with it is known, and once more when
 // it changes in between.
-func (x *exporter) sendRemoval(ctx context.Context, b *outBatch) (trouble, err error) {
+func (x *exporter) sendRemoval(ctx context.Context, items []*outItem) (trouble, err error) {
 	if !x.caps.Precondition {
-		return x.send(ctx, b)
+		return x.send(ctx, items)
 	}
 	for range maxAgain {
-		if err := x.readRemoval(ctx, b); err != nil {
-			for i := range b.items {
-				if it := &b.items[i]; it.order != nil {
-					it.result = &channels.Result{N: i, Outcome: channels.NotSent, Err: err}
+		if err := x.readRemoval(ctx, items); err != nil {
+			for _, it := range items {
+				if it.order != nil {
+					it.result = &channels.Result{Outcome: channels.NotSent, Err: err}
 				}
 			}
 			return err, nil //nolint:nilerr // it is the trouble; what was removed is booked
 		}
-		if trouble, err = x.send(ctx, b); trouble != nil || err != nil {
+		if trouble, err = x.send(ctx, items); trouble != nil || err != nil {
 			return trouble, err
 		}
-		for i := range b.items {
-			it := &b.items[i]
+		for _, it := range items {
 			if it.order = nil; it.result != nil && it.result.Outcome == channels.Changed {
-				it.order = x.removal(it, i)
+				it.order = x.removal(it)
 			}
 		}
-		if len(changedOnes(b)) == 0 {
+		if len(changedOnes(items)) == 0 {
 			break
 		}
 	}
@@ -119,20 +110,19 @@ func (x *exporter) sendRemoval(ctx context.Context, b *outBatch) (trouble, err e
 }
 
 // readRemoval reads the records that are about to be removed.
-func (x *exporter) readRemoval(ctx context.Context, b *outBatch) error {
-	getter, ok := x.C.Remote.(channels.Getter)
+func (x *exporter) readRemoval(ctx context.Context, items []*outItem) error {
 	at := map[string]*outItem{}
 	var ids []string
-	for i := range b.items {
-		if it := &b.items[i]; it.order != nil {
+	for _, it := range items {
+		if it.order != nil {
 			at[it.link.RemoteID] = it
 			ids = append(ids, it.link.RemoteID)
 		}
 	}
-	if !ok || len(ids) == 0 {
+	if x.getter == nil || len(ids) == 0 {
 		return nil
 	}
-	recs, err := getter.Get(ctx, x.fields, ids)
+	recs, err := x.getter.Get(ctx, x.fields, ids)
 	if err != nil {
 		return err
 	}
@@ -144,13 +134,13 @@ func (x *exporter) readRemoval(ctx context.Context, b *outBatch) error {
 		it.result = nil
 		switch r := &recs[i]; {
 		case r.Deleted:
-			it.result = &channels.Result{N: it.order.N, Outcome: channels.Gone}
+			it.result = &channels.Result{Outcome: channels.Gone}
 			it.order = nil
 		case r.Err != nil:
-			it.result = &channels.Result{N: it.order.N, Outcome: channels.Refused, Err: r.Err}
+			it.result = &channels.Result{Outcome: channels.Refused, Err: r.Err}
 			it.order = nil
 		case r.Version == "":
-			it.result = &channels.Result{N: it.order.N, Outcome: channels.Refused, Err: unversioned(r.ID)}
+			it.result = &channels.Result{Outcome: channels.Refused, Err: unversioned(r.ID)}
 			it.order = nil
 		default:
 			it.order.Version = r.Version

@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-sync/tandem/channels"
@@ -22,12 +23,26 @@ const (
 	turnsWithin = time.Hour
 )
 
-// outBatch is local rows on their way out, with the position after them.
+// outBatch is a block of local rows on their way out, with the position after them.
 type outBatch struct {
 	items []outItem
-	next  position
+	next  position // without a stage: the one before it
 	// readAt is when the rows were read, by the database's clock in Unix ms.
 	readAt int64
+	began  time.Time // when it was claimed, by our clock
+
+	left    atomic.Int64  // chunks that are not through
+	sent    chan struct{} // closed when none is left
+	settled chan struct{} // closed when the block is booked
+}
+
+// all gives the items of a block.
+func (b *outBatch) all() []*outItem {
+	items := make([]*outItem, len(b.items))
+	for i := range b.items {
+		items[i] = &b.items[i]
+	}
+	return items
 }
 
 // outItem is one local row on its way out.
@@ -47,6 +62,7 @@ type outItem struct {
 	rec    *record.Record // the remote's record as it was just read; nil: not read
 	first  bool           // the link does not exist yet
 	waits  bool           // a reference cannot be told yet
+	refs   *references    // of its block
 	turns  int            // how often the sides wrote over each other lately
 
 	base     halves
@@ -100,32 +116,30 @@ func (it *outItem) remoteID() string {
 // claim takes the next rows for this delivery. While they are claimed, no
 // direct sync touches them; nil says that nothing is due.
 func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
-	if x.dry() {
-		return x.claimDry(ctx)
-	}
 	if x.windowed() {
 		return x.claimWithin(ctx)
 	}
+	if x.only == nil {
+		b, err := x.claimKeys(ctx, nil, x.room())
+		if err != nil || len(b.items) == 0 {
+			return nil, err
+		}
+		return b, nil
+	}
 	for {
 		next := x.pos
-		var keys []string
-		if x.only != nil {
-			end := min(x.pos.Index+x.room(), len(x.only))
-			keys, next.Index = x.only[x.pos.Index:end], end
-			if len(keys) == 0 {
-				return nil, nil //nolint:nilnil // nothing is due
-			}
+		next.Index = min(x.pos.Index+x.room(), len(x.only))
+		keys := x.only[x.pos.Index:next.Index]
+		if len(keys) == 0 {
+			return nil, nil //nolint:nilnil // nothing is due
 		}
-		b, err := x.claimKeys(ctx, keys, x.room())
+		b, err := x.claimKeys(ctx, keys, len(keys))
 		if err != nil {
 			return nil, err
 		}
 		if len(b.items) > 0 {
 			b.next = next
 			return b, nil
-		}
-		if x.only == nil {
-			return nil, nil //nolint:nilnil // nothing is due
 		}
 		x.pos = next
 	}

@@ -12,53 +12,6 @@ import (
 	"github.com/tandem-sync/tandem/sync/record"
 )
 
-// export brings a claimed batch to the remote and books what became of it.
-func (x *exporter) export(ctx context.Context, b *outBatch) error {
-	if err := x.prepare(ctx, b); err != nil {
-		return err
-	}
-	if err := x.readRemote(ctx, b); err != nil {
-		return err
-	}
-	if err := x.lookUp(ctx, b); err != nil {
-		return err
-	}
-	for i := range b.items {
-		it := &b.items[i]
-		switch {
-		case it.fate != fateOpen:
-		case x.stopped != nil:
-			it.end(fateLater, whyStopped, x.stopped)
-		default:
-			x.decide(it, i)
-		}
-		if it.order != nil || it.fate == fateParked {
-			b.next.Count++ // what says nothing new is no use of the limit
-		}
-	}
-	if x.dry() {
-		return x.show(ctx, b)
-	}
-	if err := x.announce(ctx, b); err != nil {
-		return err
-	}
-	trouble, err := x.send(ctx, b)
-	if err == nil && trouble == nil {
-		trouble, err = x.sendAgain(ctx, b)
-	}
-	if err != nil {
-		return err
-	}
-	if err := x.settle(ctx, b); err != nil {
-		return err
-	}
-	x.pos = b.next
-	if trouble == nil {
-		trouble = x.stopped
-	}
-	return trouble
-}
-
 // whyStopped says that a hook ended the run.
 const whyStopped = "stopped"
 
@@ -205,96 +158,14 @@ func baseOf(link *store.Link, n int) halves {
 	return halves{local, remote}
 }
 
-// readRemote fetches the remote records that the judge has to see.
-func (x *exporter) readRemote(ctx context.Context, b *outBatch) error {
-	getter, ok := x.C.Remote.(channels.Getter)
-	if !ok {
-		return nil
-	}
-	at := map[string]*outItem{}
-	var ids []string
-	for i := range b.items {
-		it := &b.items[i]
-		if it.fate == fateOpen && it.link != nil && (x.C.TwoWay || x.caps.Whole || x.caps.Precondition || it.again || it.base.local == nil || it.dirty.Reason == whyGone) {
-			at[it.link.RemoteID] = it
-			ids = append(ids, it.link.RemoteID)
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	recs, err := getter.Get(ctx, x.fields, ids)
-	if err != nil {
-		return err
-	}
-	for i := range recs {
-		if it := at[recs[i].ID]; it != nil {
-			x.met(it, &recs[i])
-		}
-	}
-	return nil
-}
-
-// met gives an item the remote record that was just read.
-func (x *exporter) met(it *outItem, r *record.Record) {
-	switch {
-	case r.Deleted && it.link.State == store.LocalDeleted:
-		// It was deleted with its row, and the row has come back: a new record.
-		it.link, it.rec, it.base = nil, nil, halves{}
-		x.compare(it)
-		return
-	case r.Deleted:
-		x.recordGone(it)
-		return
-	case r.Err != nil:
-		it.end(fateParked, reasonOf(r.Err), r.Err)
+// decide judges an item and makes its order.
+func (x *exporter) decide(it *outItem) {
+	if err := x.stoppedBy(); err != nil {
+		it.end(fateLater, whyStopped, err)
 		return
 	}
-	if err := x.C.Manual.CanonRemote(r.Values); err != nil {
-		it.end(fateParked, reasonOf(err), err)
-		return
-	}
-	it.rec, it.remote = r, r.Values
-	if r.Version != "" || x.caps.Precondition {
-		it.link.Version = r.Version
-	}
-	if x.caps.Precondition && r.Version == "" {
-		it.end(fateParked, fault.CodeBadAnswer, unversioned(r.ID))
-		return
-	}
-	if it.base.local == nil && it.link.State == store.Linked {
-		it.base = sentBase(it.sent, it.remote)
-	}
-}
-
-// whyGone says that the remote did not know a record when it was to be changed.
-const whyGone = "gone"
-
-// doubted deals with a record that the remote did not know when it was to be
-// changed: a wrong path would say so of every record. It is asked for by id,
-// where that can be done, before it counts as gone.
-func (x *exporter) doubted(it *outItem) {
-	if _, ok := x.C.Remote.(channels.Getter); !ok {
-		x.recordGone(it)
-		return
-	}
-	it.end(fateLater, whyGone, fault.New(fault.Retryable, whyGone, "export", "the remote does not know record %s, or not by this path", it.remoteID()))
-}
-
-// recordGone settles a pair whose remote record does not exist any more although
-// its row was changed: the row stays. Where deletions at the remote delete rows,
-// that is left to a complete direct sync, which is guarded against mistakes.
-func (x *exporter) recordGone(it *outItem) {
-	if x.C.OnRemoteDelete != DeleteRow {
-		it.link.State = store.RemoteDeleted
-	}
-	it.end(fateSkipped, "remote_deleted", nil)
-}
-
-// decide judges an item and makes its order; n is the item's place in the batch.
-func (x *exporter) decide(it *outItem, n int) {
 	if it.link == nil {
-		x.orderCreate(it, n)
+		x.orderCreate(it)
 		return
 	}
 	if it.remote == nil {
@@ -329,7 +200,7 @@ func (x *exporter) decide(it *outItem, n int) {
 		it.end(fateSkipped, "update_off", nil)
 	default:
 		x.complete(it)
-		it.order.N, it.order.Op, it.order.ID = n, channels.OrderUpdate, it.link.RemoteID
+		it.order.Op, it.order.ID = channels.OrderUpdate, it.link.RemoteID
 		it.order.Version, it.order.Customs = it.link.Version, it.link.Customs
 	}
 }
@@ -360,7 +231,7 @@ func (x *exporter) want(it *outItem, dst []record.Value) error {
 	if err := x.C.Manual.ToLocal(rec, dst); err != nil {
 		return err
 	}
-	x.refs.toLocal(x.C.Manual, dst)
+	it.refs.toLocal(x.C.Manual, dst)
 	return nil
 }
 
@@ -454,8 +325,8 @@ func (x *exporter) conflict(it *outItem, f int, want record.Value) store.Conflic
 }
 
 // orderCreate orders a new record.
-func (x *exporter) orderCreate(it *outItem, n int) {
-	it.order = &channels.Order{N: n, Op: channels.OrderCreate, Values: it.asked}
+func (x *exporter) orderCreate(it *outItem) {
+	it.order = &channels.Order{Op: channels.OrderCreate, Values: it.asked}
 	paths, vals := x.C.Manual.SetRemote()
 	for i := range paths {
 		it.order.Set = append(it.order.Set, channels.PathValue{Path: paths[i], Value: vals[i]})

@@ -70,7 +70,7 @@ func (x *exporter) remove(ctx context.Context) (bool, error) {
 				return tx.DropCandidates(ctx, x.candidates())
 			})
 		}
-		trouble, err := x.sendRemoval(ctx, b)
+		trouble, err := x.sendRemoval(ctx, b.all())
 		if err != nil {
 			return false, err
 		}
@@ -93,7 +93,7 @@ func (x *exporter) claimRemoval(ctx context.Context) (*outBatch, error) {
 		if err := tx.CheckLease(ctx, x.in.Lease); err != nil {
 			return err
 		}
-		cands, err := tx.Candidates(ctx, x.candidates(), x.pos.After, x.most)
+		cands, err := tx.Candidates(ctx, x.candidates(), x.pos.After, x.blockSize())
 		if err != nil || len(cands) == 0 {
 			return err
 		}
@@ -111,16 +111,16 @@ func (x *exporter) claimRemoval(ctx context.Context) (*outBatch, error) {
 				it.end(fateSkipped, "changed", nil)
 				continue
 			}
-			it.order = x.removal(it, i)
+			it.order = x.removal(it)
 		}
 		return nil
 	})
 	return b, err
 }
 
-// removal orders the deletion of an item's record; n is the item's place.
-func (*exporter) removal(it *outItem, n int) *channels.Order {
-	return &channels.Order{N: n, Op: channels.OrderDelete, ID: it.link.RemoteID, Version: it.link.Version, Customs: it.link.Customs}
+// removal orders the deletion of an item's record.
+func (*exporter) removal(it *outItem) *channels.Order {
+	return &channels.Order{Op: channels.OrderDelete, ID: it.link.RemoteID, Version: it.link.Version, Customs: it.link.Customs}
 }
 
 // settleRemoval books what became of the deletions. One that was not carried

@@ -206,13 +206,13 @@ func (x *exporter) found(ctx context.Context, next position, keys []string, why 
 			return err
 		})
 	}
-	for chunk := range slices.Chunk(keys, x.most) {
+	for chunk := range slices.Chunk(keys, x.blockSize()) {
 		b, err := x.preview(ctx, chunk)
 		if err != nil {
 			return err
 		}
 		b.next = x.pos
-		if err := x.export(ctx, b); err != nil {
+		if err := x.exportDry(ctx, b); err != nil {
 			return err
 		}
 	}

@@ -10,18 +10,16 @@ import (
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
-	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/record"
 )
 
 // announce stores what has to survive before the remote is written to: that
 // records are about to be created, and the values that are about to be lost.
-func (x *exporter) announce(ctx context.Context, b *outBatch) error {
+func (x *exporter) announce(ctx context.Context, items []*outItem) error {
 	var intents []store.Intent
 	var lines []store.Change
-	for i := range b.items {
-		it := &b.items[i]
+	for _, it := range items {
 		if it.order == nil {
 			continue
 		}
@@ -53,8 +51,7 @@ func (x *exporter) announce(ctx context.Context, b *outBatch) error {
 	for _, n := range intents {
 		keys[n.LocalKey] = n.Key
 	}
-	for i := range b.items {
-		it := &b.items[i]
+	for _, it := range items {
 		if it.order == nil || it.order.Op != channels.OrderCreate {
 			continue
 		}
@@ -80,36 +77,6 @@ func sent(paths []string, vals []record.Value) json.RawMessage {
 		return nil
 	}
 	return b
-}
-
-// send carries the orders out and notes what became of each. trouble is about the
-// remote as a whole; what is known of the orders is noted all the same. With err
-// nothing is noted.
-func (x *exporter) send(ctx context.Context, b *outBatch) (trouble, err error) {
-	var orders []channels.Order
-	for i := range b.items {
-		if o := b.items[i].order; o != nil {
-			orders = append(orders, *o)
-		}
-	}
-	if len(orders) == 0 {
-		return nil, nil
-	}
-	if err := yield.Point(ctx, "export.before_write"); err != nil {
-		return nil, err
-	}
-	results, trouble := x.writer.Write(ctx, x.fields, orders)
-	for i := range results {
-		if n := results[i].N; n >= 0 && n < len(b.items) {
-			b.items[n].result = &results[i]
-		}
-	}
-	for i := range b.items {
-		if it := &b.items[i]; it.order != nil {
-			x.outcome(it, trouble)
-		}
-	}
-	return trouble, yield.Point(ctx, "export.after_write")
 }
 
 // outcome decides what the answer to an order means for its row.

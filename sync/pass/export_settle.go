@@ -48,7 +48,16 @@ type results struct {
 // happened, so a failure for a passing reason is done again, not given up.
 func (x *exporter) settle(ctx context.Context, b *outBatch) error {
 	var r results
-	return x.move(ctx, "export.settle", &b.next, &r.add, func(ctx context.Context, tx *store.Tx) error {
+	next := x.pos
+	if b.next.Stage != "" {
+		next = b.next
+	}
+	for i := range b.items {
+		if it := &b.items[i]; it.order != nil || it.result != nil || it.fate == fateParked {
+			next.Count++ // what says nothing new is no use of the limit
+		}
+	}
+	err := x.move(ctx, "export.settle", &next, &r.add, func(ctx context.Context, tx *store.Tx) error {
 		r = results{}
 		now, err := tx.Now(ctx)
 		if err != nil {
@@ -64,6 +73,10 @@ func (x *exporter) settle(ctx context.Context, b *outBatch) error {
 		}
 		return x.store(ctx, tx, &r)
 	})
+	if err == nil {
+		x.pos = next
+	}
+	return err
 }
 
 // movedLinks tells which rows' links are not as they were when the rows were
@@ -376,58 +389,4 @@ func (x *exporter) total(c *store.Counters) {
 		return
 	}
 	c.Read = c.Created + c.Updated + c.Unchanged + c.Skipped + c.Parked
-}
-
-// show books what a dry run would have done.
-func (x *exporter) show(ctx context.Context, b *outBatch) error {
-	var r results
-	for i := range b.items {
-		it := &b.items[i]
-		x.showItem(&r, it)
-		r.add.Conflicts += int64(len(it.lost) + len(it.disputed))
-	}
-	x.total(&r.add)
-	err := x.move(ctx, "export.show", &b.next, &r.add, func(ctx context.Context, tx *store.Tx) error {
-		return tx.AddChanges(ctx, x.in.Run.ID, r.lines)
-	})
-	if err == nil {
-		x.pos = b.next
-	}
-	return err
-}
-
-func (x *exporter) showItem(r *results, it *outItem) {
-	op, fields := "", it.fields
-	switch it.fate {
-	case fateParked:
-		r.add.Parked++
-		op, fields = "park", []store.FieldChange{{Reason: it.why}}
-	case fateSkipped, fateWaits, fateLater:
-		r.add.Skipped++
-		op, fields = "skip", []store.FieldChange{{Reason: it.why}}
-	case fateCandidate:
-		r.add.Deleted++
-		op, fields = "delete", []store.FieldChange{{Reason: it.why}}
-	case fateOpen, fateSettled:
-		switch {
-		case it.order != nil && it.order.Op == channels.OrderCreate:
-			r.add.Created++
-			r.add.Pushed++
-			op = "create"
-		case it.order != nil:
-			r.add.Updated++
-			r.add.Pushed++
-			op = "update"
-		case it.first:
-			r.add.Unchanged++
-			op = "link"
-		case it.why == "local_deleted" || it.why == "out_of_scope":
-			r.add.Deleted++
-			op, fields = "unlink", []store.FieldChange{{Reason: it.why}}
-		default:
-			r.add.Unchanged++
-			return
-		}
-	}
-	r.lines = append(r.lines, x.line(it, op, fields))
 }

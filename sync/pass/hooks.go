@@ -99,8 +99,8 @@ func (x *exporter) hook(m channels.Moment, it *outItem, write []record.Value) bo
 		err := h.Passing(x.ctx, m, p)
 		switch fault.Of(err) {
 		case fault.Stop:
-			x.stopped = err
-			it.end(fateLater, "stopped", err)
+			x.stop(err)
+			it.end(fateLater, whyStopped, err)
 			return false
 		case fault.Skip:
 			it.end(fateSkipped, hookReason(err, "skipped_by_hook"), nil)

@@ -24,6 +24,7 @@ type memory struct {
 	fail     func(call int) error
 	calls    int
 	tampered func(p *channels.Page) // changes pages on their way
+	looked   func(ids []string)     // hears what is read by id
 }
 
 type memRecord struct {
@@ -93,6 +94,9 @@ type getting struct{ *memory }
 func (g getting) Get(_ context.Context, fields, ids []string) ([]record.Record, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.looked != nil {
+		g.looked(ids)
+	}
 	var out []record.Record
 	for _, id := range ids {
 		i := slices.IndexFunc(g.recs, func(r memRecord) bool { return r.id == id && !r.deleted })

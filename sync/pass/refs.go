@@ -114,11 +114,11 @@ func (r *references) toRemote(m *mapping.Manual, vals []record.Value) (waits boo
 // refsOut prepares the references of a batch on its way out.
 func (x *exporter) refsOut(ctx context.Context, b *outBatch) error {
 	m := x.C.Manual
-	x.refs = newReferences(x.C.RefConnectors)
+	refs := newReferences(x.C.RefConnectors)
 	var rows [][]record.Value
 	for i := range b.items {
 		if it := &b.items[i]; it.fate == fateOpen {
-			it.out = it.local
+			it.out, it.refs = it.local, refs
 			if len(m.Refs()) > 0 {
 				it.out = append([]record.Value(nil), it.local...)
 			}
@@ -128,13 +128,13 @@ func (x *exporter) refsOut(ctx context.Context, b *outBatch) error {
 	if len(m.Refs()) == 0 || len(rows) == 0 {
 		return nil
 	}
-	err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error { return x.refs.loadOut(ctx, tx, m, rows) })
+	err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error { return refs.loadOut(ctx, tx, m, rows) })
 	if err != nil {
 		return err
 	}
 	for i := range b.items {
 		if it := &b.items[i]; it.fate == fateOpen {
-			it.waits = x.refs.toRemote(m, it.out)
+			it.waits = refs.toRemote(m, it.out)
 		}
 	}
 	return nil

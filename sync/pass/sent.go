@@ -82,7 +82,7 @@ func (x *exporter) sentBefore(it *outItem) {
 	if x.C.Manual.ToLocal(&record.Record{Values: sent}, local) != nil {
 		return
 	}
-	x.refs.toLocal(x.C.Manual, local)
+	it.refs.toLocal(x.C.Manual, local)
 	it.sent = halves{local, sent}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tandem-sync/tandem/channels"
@@ -21,6 +22,7 @@ type writing struct {
 // writes is how a writing memory behaves, and what it was asked for.
 type writes struct {
 	caps   channels.WriteCapabilities
+	mu     sync.Mutex // guards orders while writes are under way
 	orders []channels.Order
 	next   int
 	// stored brings a value into the form in which the remote keeps it.
@@ -31,6 +33,8 @@ type writes struct {
 	// before happens in front of an order to a guarded memory.
 	before func(o *channels.Order)
 	after  func(o *channels.Order, r channels.Result) channels.Result
+	// whole, if set, is trouble with the remote as a whole that a call meets.
+	whole func() error
 }
 
 func newWrites() *writes {
@@ -40,10 +44,17 @@ func newWrites() *writes {
 func (w writing) WriteCapabilities() channels.WriteCapabilities { return w.w.caps }
 
 func (w writing) Write(_ context.Context, fields []string, orders []channels.Order) ([]channels.Result, error) {
+	if w.w.whole != nil {
+		if err := w.w.whole(); err != nil {
+			return nil, err
+		}
+	}
 	var out []channels.Result
 	for i := range orders {
 		o := &orders[i]
+		w.w.mu.Lock()
 		w.w.orders = append(w.w.orders, *o)
+		w.w.mu.Unlock()
 		if w.w.meddle != nil {
 			if r, done := w.w.meddle(o); done {
 				r.N = o.N
