@@ -49,6 +49,9 @@ type Remote struct {
 	Fail func(statuses ...int)
 	// Stop takes the remote off the network.
 	Stop func()
+	// Merge makes the record loser a part of winner and gives the id of what is left;
+	// nil leaves the case out.
+	Merge func(winner, loser string) string
 	// Secrets must appear in no error. The remote quotes them in its refusals.
 	Secrets []string
 }
@@ -75,6 +78,7 @@ func RunWriter(t *testing.T, w Writing) {
 		{"a delete whose answer is lost", w.lostDelete},
 		{"records that are gone", w.gone},
 		{"records that were changed meanwhile", w.precondition},
+		{"records that were merged", w.merged},
 		{"find", w.find},
 		{"a remote that is down", w.down},
 		{"trouble of the remote", w.trouble},

@@ -21,6 +21,10 @@ const (
 	idProperty       = "hs_object_id"
 )
 
+// mergedProperties tell the ids of contacts that were merged into a contact: plain
+// ones, and ones with the time of the merge behind a colon.
+var mergedProperties = []string{"hs_merged_object_ids", "hs_calculated_merged_vids"}
+
 // Bounds of one record.
 const (
 	maxRecord = 4 << 20
@@ -53,6 +57,7 @@ type decoder struct {
 	archivedAt time.Time
 	archived   bool
 	flaw       string
+	former     []string
 
 	// The history entries under way.
 	newest  time.Time
@@ -170,6 +175,7 @@ func (d *decoder) plain(i, end int) (string, bool) {
 // record reads the record at i.
 func (d *decoder) record(i int) int {
 	d.id, d.modified, d.updated, d.archivedAt, d.archived, d.flaw = "", time.Time{}, time.Time{}, time.Time{}, false, ""
+	d.former = nil
 	clear(d.values)
 	clear(d.changed)
 	end := d.s.object(i, d.onMore)
@@ -193,6 +199,9 @@ func (d *decoder) record(i int) int {
 	default:
 		r.Values = d.mem.Values(d.fields)
 		copy(r.Values, d.values)
+		if d.former = slices.DeleteFunc(d.former, func(id string) bool { return id == d.id }); len(d.former) > 0 {
+			r.Renamed = &record.Renamed{From: d.former}
+		}
 		if d.times {
 			r.ChangedAt = slices.Clone(d.changed)
 		}
@@ -241,6 +250,9 @@ func (d *decoder) prop(name []byte, i int) int {
 	if p.modified {
 		d.modified = d.time(i, end)
 	}
+	if p.merged && d.s.b[i] == '"' {
+		d.merged(i, end)
+	}
 	if len(p.slots) == 0 {
 		return end
 	}
@@ -252,6 +264,17 @@ func (d *decoder) prop(name []byte, i int) int {
 		d.values[slot] = v
 	}
 	return end
+}
+
+// merged reads the ids of contacts that were merged into the one under way.
+func (d *decoder) merged(i, end int) {
+	text, _ := d.plain(i, end)
+	for part := range strings.SplitSeq(text, ";") {
+		id, _, _ := strings.Cut(strings.TrimSpace(part), ":")
+		if numeric(id) && !slices.Contains(d.former, id) {
+			d.former = append(d.former, id)
+		}
+	}
 }
 
 // value makes a value of raw. HubSpot writes every property as text; other kinds

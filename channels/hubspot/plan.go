@@ -13,6 +13,7 @@ type property struct {
 	name     string
 	slots    []int
 	modified bool
+	merged   bool // it tells the ids of contacts that were merged into this one
 }
 
 // plan says which properties are read and where they go. Immutable; safe for
@@ -41,6 +42,18 @@ func newPlan(fields []string, times bool) *plan {
 	if p.props[modifiedProperty] == nil {
 		p.props[modifiedProperty] = &property{name: modifiedProperty, modified: true}
 		p.names = append(p.names, modifiedProperty)
+	}
+	if len(fields) == 0 {
+		return p
+	}
+	for _, name := range mergedProperties {
+		q := p.props[name]
+		if q == nil {
+			q = &property{name: name}
+			p.props[name] = q
+			p.names = append(p.names, name)
+		}
+		q.merged = true
 	}
 	return p
 }

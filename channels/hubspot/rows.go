@@ -21,9 +21,9 @@ type rows struct {
 	plan *plan
 }
 
-// Get reads contacts by id, in the order of ids. One that is archived, merged
-// into another or unknown comes back Deleted; one whose row failed carries the
-// reason.
+// Get reads contacts by id, in the order of ids. One that is archived or unknown
+// comes back Deleted, and so does one that was merged into another, whose id it
+// tells; one whose row failed carries the reason.
 func (c *connector) Get(ctx context.Context, fields, ids []string) ([]record.Record, error) {
 	if err := checkFields("hubspot: get "+c.name, fields); err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func (w *rows) single(ctx context.Context, id string, out *record.Record) (int, 
 	case err != nil:
 		return len(a.Body), err
 	case r.Err == nil && r.ID != id:
-		*out = record.Record{ID: id, Deleted: true}
+		*out = record.Record{ID: id, Deleted: true, Renamed: &record.Renamed{To: r.ID}}
 	case r.Err == nil && w.plan.long():
 		*out = record.Record{ID: id, Err: fault.New(fault.Retryable, codeRow, w.op(), "HubSpot leaves contact %s out of its batch answers", id)}
 	default:

@@ -56,7 +56,7 @@ func TestWriterAcceptance(t *testing.T) {
 							p.Inject(emulator.Status(s, "ANY", "not with "+token))
 						}
 					},
-					Stop: srv.Close, Secrets: []string{token},
+					Stop: srv.Close, Merge: p.Merge, Secrets: []string{token},
 				}
 			},
 		})

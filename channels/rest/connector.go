@@ -54,13 +54,13 @@ func (c *connector) listShape() shape {
 	p := c.list.page
 	return shape{
 		records: c.list.records, token: p.tokenAt + p.nextAt, total: p.totalAt,
-		id: c.id, modified: c.modified, deletedField: c.deletedField, format: c.list.since.format,
+		id: c.id, modified: c.modified, deletedField: c.deletedField, formerIDs: c.formerIDs, format: c.list.since.format,
 	}
 }
 
 func (c *connector) deletedShape() shape {
 	s := c.listShape()
-	s.records, s.deletedField, s.tombstones = c.deletedRecords, "", true
+	s.records, s.deletedField, s.formerIDs, s.tombstones = c.deletedRecords, "", "", true
 	if s.records == "" {
 		s.token, s.total = "", ""
 	}

@@ -22,6 +22,7 @@ const (
 	slotOtherID
 	slotModified
 	slotDeleted
+	slotFormer
 	ownSlots
 )
 
@@ -41,6 +42,7 @@ type shape struct {
 	id           string
 	modified     string
 	deletedField string
+	formerIDs    string // path of the ids that lead to the record by now; "" none
 	format       timeFormat
 	// tombstones lets items be plain ids and objects be found by "id" too.
 	tombstones bool
@@ -120,7 +122,12 @@ func (p *plan) addOwn(rec, only *trie) error {
 		}
 	}
 	if p.deletedField != "" {
-		return rec.add(p.deletedField, n+slotDeleted)
+		if err := rec.add(p.deletedField, n+slotDeleted); err != nil {
+			return err
+		}
+	}
+	if p.formerIDs != "" {
+		return rec.add(p.formerIDs, n+slotFormer)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode"
@@ -48,7 +49,48 @@ func (d *decoder) finish(raw []byte, c byte, large bool, keyFlaw flaw) record.Re
 	}
 	r.Values = d.mem.Values(n)
 	copy(r.Values, d.own)
+	if d.formerIDs != "" {
+		r.Renamed = formerIDs(d.own[n+slotFormer], r.ID)
+	}
 	return r
+}
+
+// formerIDs reads former ids of the record id: one, a list of them, or a text in
+// which commas or semicolons part them. nil is none.
+func formerIDs(v record.Value, id string) *record.Renamed {
+	var from []string
+	switch v.Kind {
+	case record.Text:
+		from = strings.FieldsFunc(v.Text, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
+	case record.Number:
+		from = []string{v.Text}
+	case record.JSON:
+		from = idsIn(v.Text)
+	case record.Absent, record.Null, record.Bool:
+	}
+	from = slices.DeleteFunc(from, func(f string) bool { return f == id || len(f) > maxID || checkID(f) != nil })
+	if len(from) == 0 {
+		return nil
+	}
+	return &record.Renamed{From: from}
+}
+
+// idsIn gives the texts and numbers of a JSON list.
+func idsIn(list string) []string {
+	var raws []json.RawMessage
+	_ = json.Unmarshal([]byte(list), &raws) // something else has none
+	var out []string
+	for _, raw := range raws {
+		var text string
+		var n json.Number
+		switch {
+		case json.Unmarshal(raw, &text) == nil:
+			out = append(out, text)
+		case json.Unmarshal(raw, &n) == nil:
+			out = append(out, n.String())
+		}
+	}
+	return out
 }
 
 func bad(code, format string, args ...any) error {
@@ -104,6 +146,8 @@ func (d *decoder) slotName(slot int) string {
 		return "field " + d.modified
 	case slot == n+slotDeleted:
 		return "field " + d.deletedField
+	case slot == n+slotFormer:
+		return "field " + d.formerIDs
 	}
 	return "the record"
 }

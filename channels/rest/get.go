@@ -27,7 +27,7 @@ func (g *getter) compile(fields []string) (*plan, error) {
 	}
 	p, err := shape{
 		records: g.getRecord, single: true, id: g.id, modified: g.modified,
-		deletedField: g.deletedField, format: g.list.since.format,
+		deletedField: g.deletedField, formerIDs: g.formerIDs, format: g.list.since.format,
 	}.compile(slices.Clone(fields))
 	if err == nil {
 		g.plan.Store(p)
@@ -109,7 +109,33 @@ func (g *getter) one(ctx context.Context, d *decoder, id string) (record.Record,
 	default:
 		return rec, err
 	}
-	return g.read(d, id, resp), nil
+	rec, told := g.read(d, id, resp)
+	if told == "" {
+		return rec, nil
+	}
+	if leads, err := g.leads(ctx, d, told); err != nil || !leads {
+		return rec, err
+	}
+	return record.Record{ID: id, Deleted: true, Renamed: &record.Renamed{To: told}}, nil
+}
+
+// leads reports whether id is that of a record: a read that was answered by another
+// record, as after a merge or a redirect, is believed only where that one answers
+// to its id. A wrong path or a wrong place of the id would be so, too.
+func (g *getter) leads(ctx context.Context, d *decoder, id string) (bool, error) {
+	if checkID(id) != nil || len(id) > maxID {
+		return false, nil
+	}
+	path := strings.ReplaceAll(g.getPath, "{id}", escapeID(g.getPath, id))
+	resp, err := g.http.Do(ctx, transport.Request{Op: g.op(), Path: path})
+	if err != nil {
+		if fault.CodeOf(err) == fault.CodeNotFound || aboutOne(err) {
+			err = nil
+		}
+		return false, err
+	}
+	rec, told := g.read(d, id, resp)
+	return rec.Err == nil && told == "", nil
 }
 
 // aboutOne reports whether only this one id suffers from err.
@@ -118,26 +144,29 @@ func aboutOne(err error) bool {
 	return fault.Of(err) == fault.Permanent && (code == "refused" || code == "page_too_large" || code == fault.CodeBadAnswer)
 }
 
-func (g *getter) read(d *decoder, id string, resp *transport.Response) record.Record {
+// read decodes the answer to a read of id. told is the id of another record that
+// it is about; "" where it is about this one or says no id.
+func (g *getter) read(d *decoder, id string, resp *transport.Response) (rec record.Record, told string) {
 	d.asked = id
 	got, err := d.decode(resp.Body)
 	if err != nil {
-		return record.Record{ID: id, Err: badAnswer(g.op(), resp, err)}
+		return record.Record{ID: id, Err: badAnswer(g.op(), resp, err)}, ""
 	}
 	if len(got.records) != 1 {
 		return record.Record{ID: id, Err: fault.New(fault.Permanent, fault.CodeBadAnswer, g.op(), "the answer has no record at %q", g.getRecord).
-			WithHint("check get.record; the answer has: " + keysOf(resp.Body))}
+			WithHint("check get.record; the answer has: " + keysOf(resp.Body))}, ""
 	}
-	rec := got.records[0]
+	rec = got.records[0]
 	if rec.ID != "" && rec.ID != id && rec.Err == nil {
+		told = rec.ID
 		rec.Err = fault.New(fault.Permanent, fault.CodeBadAnswer, g.op(), "asked for id %q, the answer is about %q", id, rec.ID)
-		rec.Values = nil
+		rec.Values, rec.Renamed = nil, nil
 	}
 	rec.ID = id
 	if rec.Version, err = g.version(resp); err != nil && rec.Err == nil {
 		rec.Err = err
 	}
-	return rec
+	return rec, told
 }
 
 // version gives the version of the record in an answer in the form of If-Match;

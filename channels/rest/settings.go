@@ -69,6 +69,7 @@ type remoteSettings struct {
 	deletedField   string
 	deletedPath    string
 	deletedRecords string
+	formerIDs      string
 	getPath        string
 	getRecord      string
 	write          writeSettings
@@ -83,6 +84,7 @@ func parseRemote(o settings.Object) remoteSettings {
 	r.list = parseList(o.Object("list"), o.Has("list"))
 	r.id = checkedPath(o, "id", "id", true)
 	r.modified = checkedPath(o, "modified", "", false)
+	r.formerIDs = checkedPath(o, "former_ids", "", false)
 	parseDeleted(o, &r)
 	if o.Has("get") {
 		g := o.Object("get")

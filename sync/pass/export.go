@@ -3,6 +3,7 @@ package pass
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,7 +143,17 @@ func (x *exporter) first(round bool) stage {
 func (x *exporter) named(ctx context.Context, tx *store.Tx) ([]string, error) {
 	spec := x.in.Run.Spec
 	keys := append(make([]string, 0, len(spec.LocalIDs)), spec.LocalIDs...)
-	links, err := tx.Links(ctx, x.C.ID, spec.RemoteIDs)
+	ids := slices.Clone(spec.RemoteIDs)
+	now, err := tx.ResolveAliases(ctx, x.C.ID, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if to := now[id]; to != "" {
+			ids[i] = to
+		}
+	}
+	links, err := tx.Links(ctx, x.C.ID, ids)
 	for _, l := range links {
 		keys = append(keys, l.LocalKey)
 	}

@@ -77,6 +77,7 @@ type outItem struct {
 	why    string // the stable word for fate
 	err    error  // why it is parked or put off
 	reread bool   // the direct sync shall have a look at the remote record
+	newID  string // the remote id that its link moves to
 	again  bool   // its record has changed while it was written, and is read once more
 	unskip bool   // it is not as it was when a person skipped it
 }

@@ -44,6 +44,9 @@ func (x *exporter) met(it *outItem, r *record.Record) {
 		it.link, it.rec, it.base = nil, nil, halves{}
 		x.compare(it)
 		return
+	case r.Deleted && r.Renamed != nil && r.Renamed.To != "" && it.link.State == store.Linked && !x.dry():
+		x.renamed(it, r.Renamed.To)
+		return
 	case r.Deleted:
 		x.recordGone(it)
 		return

@@ -26,7 +26,7 @@ const (
 // results is what a batch's last transaction books.
 type results struct {
 	update, insert []store.Link
-	moved          [][2]string // old and new remote id
+	moved          []rowMove
 	done           []store.DirtyDone
 	later          []store.DirtyDefer
 	park           []store.Parked
@@ -219,7 +219,7 @@ func (x *exporter) bookLink(r *results, it *outItem, now time.Time) {
 		l.ReadAt = l.WrittenAt // a page that was read before is stale
 	}
 	if id := it.movedTo(); id != "" {
-		r.moved = append(r.moved, [2]string{l.RemoteID, id})
+		r.moved = append(r.moved, rowMove{rename{l.RemoteID, id}, it.key})
 		l.RemoteID = id
 	}
 	switch {
@@ -256,6 +256,9 @@ func (x *exporter) bookLater(r *results, it *outItem, now time.Time) {
 		// the next try has none.
 		it.link.Version = ""
 		r.update = append(r.update, *it.link)
+	}
+	if it.newID != "" {
+		r.moved = append(r.moved, rowMove{rename{it.link.RemoteID, it.newID}, it.key})
 	}
 	wait := fault.RetryAfterOf(it.err)
 	if wait <= 0 {
@@ -303,10 +306,8 @@ func (x *exporter) line(it *outItem, op string, fields []store.FieldChange) stor
 
 // store writes what was booked.
 func (x *exporter) store(ctx context.Context, tx *store.Tx, r *results) error {
-	for _, m := range r.moved {
-		if err := tx.MoveLink(ctx, x.C.ID, m[0], m[1]); err != nil {
-			return err
-		}
+	if err := x.storeMoves(ctx, tx, r); err != nil {
+		return err
 	}
 	if _, err := tx.UpdateLinks(ctx, r.update); err != nil {
 		return err

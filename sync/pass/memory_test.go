@@ -23,6 +23,7 @@ type memory struct {
 	noGet    bool
 	fail     func(call int) error
 	calls    int
+	mute     bool                   // listings do not tell former ids
 	tampered func(p *channels.Page) // changes pages on their way
 	looked   func(ids []string)     // hears what is read by id
 }
@@ -32,6 +33,7 @@ type memRecord struct {
 	vals    map[string]record.Value
 	updated time.Time
 	deleted bool
+	former  []string // ids of records that were merged into it
 }
 
 func newMemory() *memory {
@@ -74,6 +76,18 @@ func (m *memory) remove(ids ...string) {
 	}
 }
 
+// merge makes the record loser a part of winner.
+func (m *memory) merge(winner, loser string) {
+	m.put(winner)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := slices.IndexFunc(m.recs, func(r memRecord) bool { return r.id == loser })
+	gone := append(slices.Clone(m.recs[l].former), loser)
+	m.recs = slices.Delete(m.recs, l, l+1)
+	w := slices.IndexFunc(m.recs, func(r memRecord) bool { return r.id == winner })
+	m.recs[w].former = append(m.recs[w].former, gone...)
+}
+
 func (m *memory) Capabilities() channels.Capabilities { return m.caps }
 
 func (m *memory) Reader(_ context.Context, req channels.ReadRequest) (channels.Reader, error) {
@@ -101,7 +115,11 @@ func (g getting) Get(_ context.Context, fields, ids []string) ([]record.Record, 
 	for _, id := range ids {
 		i := slices.IndexFunc(g.recs, func(r memRecord) bool { return r.id == id && !r.deleted })
 		if i < 0 {
-			out = append(out, record.Record{ID: id, Deleted: true})
+			gone := record.Record{ID: id, Deleted: true}
+			if i := slices.IndexFunc(g.recs, func(r memRecord) bool { return slices.Contains(r.former, id) }); i >= 0 {
+				gone.Renamed = &record.Renamed{To: g.recs[i].id}
+			}
+			out = append(out, gone)
 			continue
 		}
 		out = append(out, g.recs[i].record(fields))
@@ -146,7 +164,11 @@ func (rd *memReader) ReadPage(context.Context) (channels.Page, error) {
 		in := !r.updated.Before(rd.req.Since) && (rd.req.Until.IsZero() || r.updated.Before(rd.req.Until))
 		switch {
 		case in && !r.deleted:
-			list = append(list, r.record(rd.req.Fields))
+			rec := r.record(rd.req.Fields)
+			if len(r.former) > 0 && !rd.m.mute {
+				rec.Renamed = &record.Renamed{From: r.former}
+			}
+			list = append(list, rec)
 		case in && rd.m.caps.Tombstones:
 			list = append(list, record.Record{ID: r.id, Deleted: true})
 		}

@@ -88,6 +88,9 @@ func (s *slice) plan(ctx context.Context, b *batch) (*plan, error) {
 	if err := yield.Point(ctx, "plan.before_lookup"); err != nil {
 		return nil, err
 	}
+	if err := s.rename(ctx, b); err != nil {
+		return nil, err
+	}
 	var p *plan
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		p = &plan{}
@@ -258,6 +261,7 @@ func (pl *planner) unchanged(h *store.LinkHead) {
 // as skipped.
 func (pl *planner) tombstone(it *item) {
 	pl.gone(it.rec.ID)
+	pl.follow(it)
 	switch {
 	case pl.s.targeted():
 		pl.skip(it, "deleted")

@@ -352,10 +352,19 @@ func (s *slice) named(ctx context.Context) (bool, error) {
 func (s *slice) namedIDs(ctx context.Context) ([]string, error) {
 	spec := s.in.Run.Spec
 	ids := append([]string(nil), spec.RemoteIDs...)
-	if len(spec.LocalIDs) == 0 {
-		return ids, nil
-	}
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		now, err := tx.ResolveAliases(ctx, s.C.ID, ids)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			if to := now[id]; to != "" {
+				ids[i] = to
+			}
+		}
+		if len(spec.LocalIDs) == 0 {
+			return nil
+		}
 		links, err := tx.LinksByLocal(ctx, s.C.ID, spec.LocalIDs)
 		for _, l := range links {
 			ids = append(ids, l.RemoteID)

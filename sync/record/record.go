@@ -80,9 +80,21 @@ type Record struct {
 	// Raw is the record as received, for the parked payload. It may share
 	// memory with its page and may be nil.
 	Raw []byte
+	// Renamed says that the record goes, or went, by other ids; nil is the rule.
+	Renamed *Renamed
 	// OutOfScope says that the connector's scope does not hold for the record.
 	OutOfScope bool
 	// Err says why this one record cannot be used (no id, too large, bad
 	// UTF-8). The rest of the page is good.
 	Err error
+}
+
+// Renamed tells the other ids of a record: of one that was merged into another, or
+// converted, or moved.
+type Renamed struct {
+	// To is, of a record that is Deleted, the id of the one that it has become or
+	// has been merged into. That one exists.
+	To string
+	// From are, of a record that is there, former ids that lead to it now.
+	From []string
 }
