@@ -29,7 +29,7 @@ func answer[T any](ctx context.Context, s *Server, v T, err error) (*body[T], er
 func op(id, method, path, summary string, codes ...int) huma.Operation {
 	return huma.Operation{
 		OperationID: id, Method: method, Path: prefix + path, Summary: summary,
-		Errors: append(codes, http.StatusUnauthorized, http.StatusInternalServerError), MaxBodyBytes: maxBody,
+		Errors: append(codes, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError), MaxBodyBytes: maxBody,
 	}
 }
 

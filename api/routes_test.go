@@ -41,11 +41,18 @@ func TestConnectorState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	began := at.Add(5 * time.Minute) // the watermark lies an overlap before it
 	w.write(func(ctx context.Context, tx *store.Tx) error {
-		return tx.SetWatermark(ctx, w.cons[0].ID, at, true)
+		if err := tx.SetWatermark(ctx, w.cons[0].ID, at, true); err != nil {
+			return err
+		}
+		return tx.NoteFullRead(ctx, w.cons[0].ID, began)
 	})
 	var c api.ChannelDetail
 	w.want(http.StatusOK, http.MethodGet, "/api/v1/channels/crm", "", &c)
+	if len(c.State) == 2 && (c.State[0].FullAt == nil || !c.State[0].FullAt.Equal(began) || c.State[1].FullAt != nil) {
+		t.Errorf("read completely at %v and %v, want %v and never", c.State[0].FullAt, c.State[1].FullAt, began)
+	}
 	if len(c.State) != 2 || c.State[0].Watermark == nil || !c.State[0].Watermark.Equal(at) || c.State[1].Watermark != nil {
 		t.Errorf("state = %+v", c.State)
 	}

@@ -132,14 +132,18 @@ func (s *Service) Channel(ctx context.Context, name string) (ChannelDetail, erro
 			if st.Links, err = tx.CountLinks(ctx, con.ID); err != nil {
 				return err
 			}
-			at, full, ok, err := tx.Watermark(ctx, con.ID)
+			at, _, ok, err := tx.Watermark(ctx, con.ID)
+			if err != nil {
+				return err
+			}
+			full, err := tx.FullRead(ctx, con.ID)
 			if err != nil {
 				return err
 			}
 			if ok && !at.IsZero() {
 				st.Watermark = utc(&at)
 			}
-			if ok && !full.IsZero() {
+			if !full.IsZero() {
 				st.FullAt = utc(&full)
 			}
 			out.State, out.entities[con.Name] = append(out.State, st), con.Entity

@@ -47,7 +47,7 @@ type ConnectorStatus struct {
 	Direction string     `json:"direction" enum:"to_local,to_remote,both"`
 	Links     int64      `json:"links" doc:"Linked pairs"`
 	Watermark *time.Time `json:"watermark" doc:"Up to where the remote's changes are known, by its clock; null before the first complete pass"`
-	FullAt    *time.Time `json:"full_at" doc:"When everything was read last; null never"`
+	FullAt    *time.Time `json:"full_at" doc:"When the last run began that read everything; null never"`
 	Conflicts int64      `json:"conflicts" doc:"Fields that wait for a person to decide"`
 	// Outward is nil where no value travels to the remote.
 	Outward *OutwardStatus `json:"outward" doc:"The way to the remote; null where no value travels there"`
