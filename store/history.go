@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/lib/pq"
 )
 
@@ -31,38 +32,87 @@ func (tx *Tx) AddChanges(ctx context.Context, runID int64, changes []Change) err
 	if len(changes) == 0 {
 		return nil
 	}
-	type line struct {
-		Body   string `json:"b"`
-		Name   string `json:"n"`
-		Record string `json:"r"`
-	}
-	lines := make([]line, len(changes))
-	for i, c := range changes {
-		b, err := json.Marshal(c)
-		if err != nil {
+	bodies := make([]string, len(changes))
+	var buf []byte
+	for i := range changes {
+		var err error
+		if buf, err = appendChange(buf[:0], &changes[i]); err != nil {
 			return fmt.Errorf("change of run %d: %w", runID, err)
 		}
-		lines[i] = line{string(b), c.Connector, c.record()}
+		bodies[i] = string(buf)
 	}
 	// What a dry run says did not happen to the record.
 	const into = `INSERT INTO tandem_change (run_id, body, connector_id, record, at)
 		SELECT CAST(? AS bigint), u.body, k.id, CASE WHEN k.id IS NULL THEN NULL ELSE u.record END, @now FROM `
 	const connector = ` LEFT JOIN (SELECT k.id, k.name FROM tandem_run r JOIN tandem_connector k ON k.channel_id = r.channel_id
 		WHERE r.id = ? AND r.lane <> 'dry') k ON k.name = u.name ORDER BY u.n`
-	q, args := into+"(SELECT j.key AS n, j.value->>'b' AS body, j.value->>'n' AS name, j.value->>'r' AS record FROM @rows(?)) u"+connector,
-		[]any{runID, jsonList(lines), runID}
+	var q string
+	var args []any
 	if tx.db.dialect == Postgres {
-		var columns [3]pq.StringArray
-		for _, l := range lines {
-			columns[0], columns[1], columns[2] = append(columns[0], l.Body), append(columns[1], l.Name), append(columns[2], l.Record)
+		names, records := make([]string, len(changes)), make([]string, len(changes))
+		for i := range changes {
+			names[i], records[i] = changes[i].Connector, changes[i].record()
 		}
 		q = into + "unnest(?::text[], ?::text[], ?::text[]) WITH ORDINALITY AS u(body, name, record, n)" + connector
-		args = []any{runID, columns[0], columns[1], columns[2], runID}
+		args = []any{runID, pq.StringArray(bodies), pq.StringArray(names), pq.StringArray(records), runID}
+	} else {
+		type line struct {
+			Body   string `json:"b"`
+			Name   string `json:"n"`
+			Record string `json:"r"`
+		}
+		lines := make([]line, len(changes))
+		for i := range changes {
+			lines[i] = line{bodies[i], changes[i].Connector, changes[i].record()}
+		}
+		q = into + "(SELECT j.key AS n, j.value->>'b' AS body, j.value->>'n' AS name, j.value->>'r' AS record FROM @rows(?)) u" + connector
+		args = []any{runID, jsonList(lines), runID}
 	}
 	if _, err := tx.exec(ctx, q, args...); err != nil {
 		return fmt.Errorf("changes of run %d: %w", runID, err)
 	}
 	return nil
+}
+
+// appendChange adds a line as JSON.
+func appendChange(b []byte, c *Change) ([]byte, error) {
+	quote := func(name, text string) {
+		b, _ = jsontext.AppendQuote(append(b, name...), text) // bad UTF-8 is replaced
+	}
+	quote(`{"connector":`, c.Connector)
+	quote(`,"side":`, c.Side)
+	quote(`,"op":`, c.Op)
+	quote(`,"local_id":`, c.LocalID)
+	quote(`,"remote_id":`, c.RemoteID)
+	if c.Fields == nil {
+		return append(b, `,"fields":null}`...), nil
+	}
+	b = append(b, `,"fields":[`...)
+	for i := range c.Fields {
+		f := &c.Fields[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		quote(`{"field":`, f.Field)
+		for _, v := range []struct {
+			name string
+			raw  json.RawMessage
+		}{{`,"old":`, f.Old}, {`,"new":`, f.New}} {
+			b = append(b, v.name...)
+			switch {
+			case v.raw == nil:
+				b = append(b, "null"...)
+			case !json.Valid(v.raw):
+				return b, fmt.Errorf("%s of %s is no JSON", v.name[2:5], f.Field)
+			default:
+				b = append(b, v.raw...)
+			}
+		}
+		quote(`,"winner":`, f.Winner)
+		quote(`,"reason":`, f.Reason)
+		b = append(b, '}')
+	}
+	return append(b, "]}"...), nil
 }
 
 // Changes reads up to limit lines of a run after a sequence number (0: from

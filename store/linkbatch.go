@@ -171,3 +171,41 @@ func (tx *Tx) LockLinksByLocal(ctx context.Context, connectorID int64, keys []st
 		return !asked || l.State != Linked
 	}), nil
 }
+
+func scanText(row scanner) (s string, err error) { return s, row.Scan(&s) }
+
+// LinkSeen is a live link as somebody saw it.
+type LinkSeen struct {
+	LocalKey string `json:"k"`
+	RemoteID string `json:"r"`
+	ReadAt   int64  `json:"a"`
+}
+
+// LockSeenLinks locks the live links of local keys, in the order of
+// LockLinksByLocal, and gives the keys of those that are not as they were seen:
+// there is none any more, it has another remote id, or its record has been read
+// since.
+func (tx *Tx) LockSeenLinks(ctx context.Context, connectorID int64, list []LinkSeen) (other []string, err error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	if tx.db.dialect == SQLite {
+		return collect(ctx, tx, scanText, `SELECT j.value->>'k' FROM @rows(?) LEFT JOIN tandem_link l INDEXED BY tandem_link_local
+			ON l.connector_id = ? AND l.state = 0 AND l.local_key = j.value->>'k'
+			WHERE l.remote_id IS NOT j.value->>'r' OR l.read_at > j.value->>'a'`, jsonList(list), connectorID)
+	}
+	keys, ids, reads := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
+	for i, l := range list {
+		keys[i], ids[i], reads[i] = l.LocalKey, l.RemoteID, l.ReadAt
+	}
+	other, err = collect(ctx, tx, scanText, `SELECT s.k FROM
+		(SELECT u.k, u.r, u.a, f.remote_id AS found FROM unnest(?::text[], ?::text[], ?::bigint[]) AS u(k, r, a) LEFT JOIN LATERAL
+			(SELECT remote_id FROM tandem_link WHERE connector_id = ? AND local_key = u.k AND state = 0 LIMIT 1) f ON true ORDER BY 4 OFFSET 0) s
+		LEFT JOIN LATERAL (SELECT remote_id, local_key, state, read_at FROM tandem_link WHERE connector_id = ? AND remote_id = s.found LIMIT 1 @nokey) l ON true
+		WHERE l.remote_id IS DISTINCT FROM s.r OR l.local_key <> s.k OR l.state <> 0 OR l.read_at > s.a`,
+		pq.StringArray(keys), pq.StringArray(ids), pq.Int64Array(reads), connectorID, connectorID)
+	if err != nil {
+		return nil, fmt.Errorf("lock links: %w", err)
+	}
+	return other, nil
+}

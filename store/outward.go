@@ -26,6 +26,14 @@ func (tx *Tx) ResolveOutward(ctx context.Context, connectorID int64, keys []stri
 	return nil
 }
 
+// OpenOutward reports whether a connector has open conflicts, and whether it has
+// open items of rows on their way out.
+func (tx *Tx) OpenOutward(ctx context.Context, connectorID int64) (conflicts, parked bool, err error) {
+	err = tx.row(ctx, `SELECT EXISTS (SELECT 1 FROM tandem_conflict WHERE connector_id = ? AND resolved = ''),
+		EXISTS (SELECT 1 FROM tandem_parked WHERE connector_id = ? AND resolved = '' AND outward)`, connectorID, connectorID).Scan(&conflicts, &parked)
+	return conflicts, parked, err
+}
+
 // LinksApart finds the tombstones of local keys: pairs that were taken apart.
 func (tx *Tx) LinksApart(ctx context.Context, connectorID int64, keys []string) ([]Link, error) {
 	if len(keys) == 0 {

@@ -2,12 +2,13 @@ package hubspot
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
@@ -153,48 +154,71 @@ func (j *job) refuse(o channels.Order, err error) {
 	j.add(channels.Result{N: o.N, Outcome: channels.Refused, ID: o.ID, Err: err})
 }
 
-// writeInput is one row of a batch. Each has a trace id of its own: only then
-// does HubSpot answer row by row.
-type writeInput struct {
-	ID           string            `json:"id,omitempty"`
-	Properties   map[string]string `json:"properties,omitempty"`
-	Associations *[]any            `json:"associations,omitempty"` // creates must have it
-	Trace        string            `json:"objectWriteTraceId,omitempty"`
-}
-
-// body makes the call's body; the trace id of a row is its place.
-func (j *job) body(b batch) ([]byte, error) {
-	inputs := make([]writeInput, len(b.orders))
-	for i, o := range b.orders {
-		in := writeInput{ID: o.ID}
+// body makes the call's body. Each row has a trace id of its own, which is its
+// place: only then does HubSpot answer row by row.
+func (j *job) body(b batch) []byte {
+	out := append(make([]byte, 0, 160*len(b.orders)+32), `{"inputs":[`...)
+	for i := range b.orders {
+		o := &b.orders[i]
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, '{')
+		if !b.creates {
+			out = member(out, "id", o.ID)
+		}
 		if !b.archives {
-			in.Properties, in.Trace = j.properties(o), strconv.Itoa(i)
+			out = j.properties(out, o)
+			out = member(out, "objectWriteTraceId", strconv.Itoa(i))
 		}
 		if b.creates {
-			in.ID, in.Associations = "", &[]any{}
+			out = append(out, `,"associations":[]`...) // they must have it
 		}
-		inputs[i] = in
+		out = append(out, '}')
 	}
-	return json.Marshal(map[string]any{"inputs": inputs})
+	return append(out, "]}"...)
 }
 
-// properties are an order's values as HubSpot takes them: texts, and the empty
-// one clears.
-func (j *job) properties(o channels.Order) map[string]string {
-	out := map[string]string{}
-	if o.Op == channels.OrderCreate {
-		for _, s := range o.Set {
-			if s.Value.Has() {
-				out[s.Path] = s.Value.Text
+// member adds a text to an object.
+func member(b []byte, name, text string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	b, _ = jsontext.AppendQuote(b, name) // bad UTF-8 is replaced
+	b, _ = jsontext.AppendQuote(append(b, ':'), text)
+	return b
+}
+
+// properties adds an order's values as HubSpot takes them: texts, and the empty
+// one clears. What the order itself says wins over its constants.
+func (j *job) properties(b []byte, o *channels.Order) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	b = append(b, `"properties":{`...)
+	given := func(name string, from int) bool {
+		for i := from; i < min(len(o.Values), len(j.fields)); i++ {
+			if j.fields[i] == name && o.Values[i].Has() {
+				return true
 			}
 		}
+		return false
 	}
 	for i, v := range o.Values {
-		if v.Has() && i < len(j.fields) {
-			out[j.fields[i]] = v.Text
+		if v.Has() && i < len(j.fields) && !given(j.fields[i], i+1) {
+			b = member(b, j.fields[i], v.Text)
 		}
 	}
-	return out
+	if o.Op != channels.OrderCreate {
+		return append(b, '}')
+	}
+	for i, s := range o.Set {
+		again := slices.ContainsFunc(o.Set[i+1:], func(t channels.PathValue) bool { return t.Path == s.Path && t.Value.Has() })
+		if s.Value.Has() && !again && !given(s.Path, 0) {
+			b = member(b, s.Path, s.Value.Text)
+		}
+	}
+	return append(b, '}')
 }
 
 // refusal is the last refusal of a call.
@@ -215,17 +239,13 @@ func (j *job) batch(ctx context.Context, b batch) error {
 	if len(b.orders) == 0 {
 		return nil
 	}
-	body, err := j.body(b)
-	if err != nil {
-		return fault.Wrap(fault.Permanent, fault.CodeFailed, j.c.writeOp(b.verb), err)
-	}
 	if err := yield.Point(ctx, "write.before_call"); err != nil {
 		return err
 	}
 	var sent transport.Sent
 	var no refusal
 	a, err := j.c.client.http.Do(ctx, transport.Request{
-		Op: j.c.writeOp(b.verb), Method: http.MethodPost, Path: contactsPath + b.path, Body: body, Safe: !b.creates, Sent: &sent,
+		Op: j.c.writeOp(b.verb), Method: http.MethodPost, Path: contactsPath + b.path, Body: j.body(b), Safe: !b.creates, Sent: &sent,
 		Classify: func(status int, h http.Header, body []byte) *fault.Error {
 			no = refusal{status, slices.Clone(body)}
 			return j.c.client.classify(status, h, body)

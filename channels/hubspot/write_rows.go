@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/sync/record"
@@ -72,7 +75,7 @@ func tracesOf(body []byte) []string {
 			Trace string `json:"objectWriteTraceId"`
 		} `json:"results"`
 	}
-	if json.Unmarshal(body, &in) != nil {
+	if jsonv2.Unmarshal(body, &in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
 		return nil
 	}
 	out := make([]string, len(in.Results))

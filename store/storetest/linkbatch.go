@@ -164,11 +164,105 @@ func testLinkLocksByLocal(t *testing.T, db *store.DB) {
 	}
 }
 
+func testSeenLinks(t *testing.T, db *store.DB) {
+	h := newHouse(t, db)
+	tomb := link(h.contacts, 3, "r3", "l3")
+	tomb.State = store.LocalDeleted
+	read := link(h.contacts, 5, "r5", "l5")
+	read.ReadAt = 50
+	put(t, db, link(h.contacts, 1, "r9", "l1"), link(h.contacts, 2, "r2", "l2"), tomb, link(h.companies, 4, "r4", "l4"), read)
+	at := link(h.contacts, 1, "r9", "l1").ReadAt
+	other := func(list ...store.LinkSeen) (got []string) {
+		write(t, db, func(ctx context.Context, tx *store.Tx) (err error) {
+			got, err = tx.LockSeenLinks(ctx, h.contacts, list)
+			return err
+		})
+		slices.Sort(got)
+		return got
+	}
+	if got := other(); got != nil {
+		t.Errorf("of none: %v", got)
+	}
+	if got := other(store.LinkSeen{LocalKey: "l1", RemoteID: "r9", ReadAt: at}, store.LinkSeen{LocalKey: "l2", RemoteID: "r2", ReadAt: at + 1}, store.LinkSeen{LocalKey: "l5", RemoteID: "r5", ReadAt: 50}); got != nil {
+		t.Errorf("of those that are as they were: %v", got)
+	}
+	got := other(
+		store.LinkSeen{LocalKey: "l1", RemoteID: "r9", ReadAt: at}, store.LinkSeen{LocalKey: "l2", RemoteID: "r1", ReadAt: at},
+		store.LinkSeen{LocalKey: "l3", RemoteID: "r3", ReadAt: at}, store.LinkSeen{LocalKey: "l4", RemoteID: "r4", ReadAt: at},
+		store.LinkSeen{LocalKey: "l5", RemoteID: "r5", ReadAt: 49}, store.LinkSeen{LocalKey: "x", RemoteID: "x"},
+	)
+	if want := []string{"l2", "l3", "l4", "l5", "x"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if db.Dialect() != store.Postgres {
+		return // one writer at a time: nobody to wait for
+	}
+	locked, begun := make(chan struct{}), make(chan struct{})
+	result := make(chan error, 1)
+	go func() {
+		result <- db.Write(t.Context(), "holder", func(ctx context.Context, tx *store.Tx) error {
+			if _, err := tx.LockLinks(ctx, h.contacts, []string{"r2"}); err != nil {
+				return err
+			}
+			close(locked)
+			<-begun
+			if err := waitBlocked(ctx, tx); err != nil {
+				return err
+			}
+			moved := link(h.contacts, 2, "r2", "another")
+			_, err := tx.UpdateLinks(ctx, []store.Link{moved})
+			return err
+		})
+	}()
+	<-locked
+	close(begun)
+	if got := other(store.LinkSeen{LocalKey: "l2", RemoteID: "r2", ReadAt: at}); !slices.Equal(got, []string{"l2"}) {
+		t.Errorf("after a wait for one that passed to another row: %v", got)
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testOpenOutward(t *testing.T, db *store.DB) {
+	h := newHouse(t, db)
+	open := func() (conflicts, parked bool) {
+		read(t, db, func(ctx context.Context, tx *store.Tx) (err error) {
+			conflicts, parked, err = tx.OpenOutward(ctx, h.contacts)
+			return err
+		})
+		return conflicts, parked
+	}
+	if c, p := open(); c || p {
+		t.Errorf("open to begin with: %t %t", c, p)
+	}
+	item := []store.Parked{{Kind: store.ParkedRecord, ChannelID: h.channel, ConnectorID: h.contacts, LocalID: "l1", Reason: "x", Payload: []byte("{}"), Outward: true}}
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.Park(ctx, item); err != nil {
+			return err
+		}
+		_, err := tx.AddConflicts(ctx, []store.Conflict{{ChannelID: h.channel, ConnectorID: h.contacts, LocalKey: "l1", RemoteID: "r1", Field: "a", Local: []byte("1"), Remote: []byte("2")}})
+		return err
+	})
+	if c, p := open(); !c || !p {
+		t.Errorf("open: %t %t", c, p)
+	}
+	write(t, db, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.SettleConflicts(ctx, h.contacts, []store.ConflictKey{{LocalKey: "l1"}}); err != nil {
+			return err
+		}
+		return tx.ResolveOutward(ctx, h.contacts, []string{"l1"}, store.ResolvedRetried)
+	})
+	if c, p := open(); c || p {
+		t.Errorf("open at the end: %t %t", c, p)
+	}
+}
+
 // waitBlocked waits until another session waits for a lock of this one.
 func waitBlocked(ctx context.Context, tx *store.Tx) error {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		var n int
-		if err := tx.QueryRowxContext(ctx, "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))").Scan(&n); err != nil || n > 0 {
+		if err := tx.QueryRowxContext(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))").Scan(&n); err != nil || n > 0 {
 			return err
 		}
 		time.Sleep(time.Millisecond)

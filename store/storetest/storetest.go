@@ -60,6 +60,8 @@ func Run(t *testing.T, open func(testing.TB) *store.DB) {
 		{"LinkInsert", testLinkInsert},
 		{"LinkUpdate", testLinkUpdate},
 		{"LinkLocksByLocal", testLinkLocksByLocal},
+		{"SeenLinks", testSeenLinks},
+		{"OpenOutward", testOpenOutward},
 		{"Aliases", testAliases},
 		{"MoveLink", testMoveLink},
 		{"Relay", testRelay},

@@ -290,11 +290,20 @@ func (x *exporter) links(ctx context.Context, tx *store.Tx, keys []string) ([]st
 	if err != nil {
 		return nil, err
 	}
+	if len(links) == len(keys) {
+		return links, nil
+	}
 	has := make(map[string]bool, len(links))
 	for _, l := range links {
 		has[l.LocalKey] = true
 	}
-	buried, err := tx.LinksApart(ctx, x.C.ID, keys)
+	var without []string
+	for _, k := range keys {
+		if !has[k] {
+			without = append(without, k)
+		}
+	}
+	buried, err := tx.LinksApart(ctx, x.C.ID, without)
 	for _, l := range buried {
 		if !has[l.LocalKey] {
 			has[l.LocalKey] = true

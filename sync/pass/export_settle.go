@@ -83,28 +83,26 @@ func (x *exporter) settle(ctx context.Context, b *outBatch) error {
 // claimed. A claim keeps direct syncs away, but not a person who takes a link
 // apart.
 func (x *exporter) movedLinks(ctx context.Context, tx *store.Tx, b *outBatch) (map[string]bool, error) {
-	var keys []string
+	seen := make([]store.LinkSeen, 0, len(b.items))
 	for i := range b.items {
 		if it := &b.items[i]; it.link != nil && !it.first {
-			keys = append(keys, it.key)
+			seen = append(seen, store.LinkSeen{LocalKey: it.key, RemoteID: it.link.RemoteID, ReadAt: it.link.ReadAt})
 		}
 	}
-	moved := map[string]bool{}
-	if len(keys) == 0 {
-		return moved, nil
+	others, err := tx.LockSeenLinks(ctx, x.C.ID, seen)
+	if err != nil || len(others) == 0 {
+		return nil, err
 	}
-	links, err := x.links(ctx, tx, keys)
+	// Some of them were no live links to begin with.
+	links, err := x.links(ctx, tx, others)
 	now := make(map[string]store.Link, len(links))
 	for _, l := range links {
 		now[l.LocalKey] = l
 	}
-	for i := range b.items {
-		it := &b.items[i]
-		if it.link == nil || it.first {
-			continue
-		}
-		l, ok := now[it.key]
-		moved[it.key] = ok && (l.RemoteID != it.link.RemoteID || l.ReadAt > it.link.ReadAt)
+	moved := make(map[string]bool, len(links))
+	for _, s := range seen {
+		l, ok := now[s.LocalKey]
+		moved[s.LocalKey] = ok && (l.RemoteID != s.RemoteID || l.ReadAt > s.ReadAt)
 	}
 	return moved, err
 }
@@ -195,6 +193,9 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 
 // agreed gives the fields of a judged row that nobody has to decide any more.
 func (x *exporter) agreed(it *outItem) []store.ConflictKey {
+	if len(it.disputed) == 0 {
+		return []store.ConflictKey{{LocalKey: it.key}}
+	}
 	var out []store.ConflictKey
 	for f := range it.dec.Verdicts {
 		if it.dec.Verdicts[f].Winner != judge.WinUnresolved {
@@ -370,13 +371,20 @@ func (x *exporter) storeLedger(ctx context.Context, tx *store.Tx, r *results) er
 	if _, err := tx.AddConflicts(ctx, r.conflicts); err != nil {
 		return err
 	}
-	if _, err := tx.SettleConflicts(ctx, x.C.ID, r.resolved); err != nil {
+	// Nearly always nothing is open.
+	conflicts, parked, err := tx.OpenOutward(ctx, x.C.ID)
+	if err != nil {
 		return err
+	}
+	if conflicts {
+		if _, err := tx.SettleConflicts(ctx, x.C.ID, r.resolved); err != nil {
+			return err
+		}
 	}
 	if err := tx.EndSkipsOut(ctx, x.C.ID, r.unskip); err != nil {
 		return err
 	}
-	if _, err := tx.Park(ctx, r.park); err != nil {
+	if _, err := tx.Park(ctx, r.park); err != nil || !parked {
 		return err
 	}
 	return tx.ResolveOutward(ctx, x.C.ID, r.unpark, store.ResolvedRetried)
