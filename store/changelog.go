@@ -118,24 +118,51 @@ func (tx *Tx) ChangeLogDepth(ctx context.Context) (n int64, oldest time.Time, er
 // takeChanges takes up to limit changes out of the log, in order and passing
 // over those that another relay has, and tells the time.
 func (tx *Tx) takeChanges(ctx context.Context, limit int) (list []LocalChange, now time.Time, err error) {
-	list, err = collect(ctx, tx, func(row scanner) (LocalChange, error) {
-		var c LocalChange
-		var fields sql.NullString
-		var at, clock nullTime
-		if err := row.Scan(&c.Seq, &c.Entity, &c.LocalKey, &c.Op, &fields, &c.Origin, &at, &clock); err != nil {
-			return c, err
-		}
-		if clock.t.After(now) {
-			now = *clock.t
-		}
-		c.At = at.value()
-		if fields.Valid && json.Unmarshal([]byte(fields.String), &c.Fields) != nil {
-			c.Fields = nil // whatever a foreign program wrote there, the row did change
-		}
-		return c, nil
-	}, `DELETE FROM tandem_change_log WHERE @ctid @one(SELECT @ctid FROM tandem_change_log ORDER BY seq LIMIT ? @skip@end
-		RETURNING seq, entity, local_key, op, fields, origin, at, @now`, limit)
-	return list, now, err
+	var taken taking
+	list, err = collect(ctx, tx, taken.scan, `DELETE FROM tandem_change_log WHERE @ctid @one(SELECT @ctid FROM tandem_change_log ORDER BY seq LIMIT ? @skip@end
+		RETURNING seq, entity, local_key, op, fields, origin, at, @now, false`, limit)
+	return list, taken.now, err
+}
+
+// takeOwn takes up to limit changes of single rows of an entity out of the log,
+// if no other connector has to know of them: of those that are its oldest limit
+// rows, so that it never searches for long. others says, where it took any,
+// whether there are others among these.
+func (tx *Tx) takeOwn(ctx context.Context, entity string, connectorID int64, limit int) (list []LocalChange, now time.Time, others bool, err error) {
+	var taken taking
+	list, err = collect(ctx, tx, taken.scan, `DELETE FROM tandem_change_log WHERE @ctid @one(SELECT @ctid FROM tandem_change_log
+			WHERE entity = ? AND op <> 'r' AND seq <= (SELECT max(seq) FROM (SELECT seq FROM tandem_change_log ORDER BY seq LIMIT ?) w)
+				AND NOT EXISTS (SELECT 1 FROM tandem_connector k WHERE k.outward AND NOT k.retired AND k.entity = ? AND k.id <> ?)
+			ORDER BY seq LIMIT ? @skip@end
+		RETURNING seq, entity, local_key, op, fields, origin, at, @now,
+			EXISTS (SELECT 1 FROM (SELECT entity, op FROM tandem_change_log ORDER BY seq LIMIT ?) w WHERE w.entity <> ? OR w.op = 'r')`,
+		entity, limit, entity, connectorID, limit, limit, entity)
+	return list, taken.now, taken.others, err
+}
+
+// taking reads changes that are taken out of the log.
+type taking struct {
+	now    time.Time
+	others bool
+}
+
+func (t *taking) scan(row scanner) (LocalChange, error) {
+	var c LocalChange
+	var fields sql.NullString
+	var at, clock nullTime
+	var others bool
+	if err := row.Scan(&c.Seq, &c.Entity, &c.LocalKey, &c.Op, &fields, &c.Origin, &at, &clock, &others); err != nil {
+		return c, err
+	}
+	t.others = t.others || others
+	if clock.t.After(t.now) {
+		t.now = *clock.t
+	}
+	c.At = at.value()
+	if fields.Valid && json.Unmarshal([]byte(fields.String), &c.Fields) != nil {
+		c.Fields = nil // whatever a foreign program wrote there, the row did change
+	}
+	return c, nil
 }
 
 // jsonTime is timePtr for a time within a JSON text.

@@ -125,6 +125,16 @@ func (tx *Tx) HasChanges(ctx context.Context) (has bool, err error) {
 	return has, err
 }
 
+// ChangesWait tells whether captured changes wait to be taken up, and whether the
+// oldest of them has done so for less than a time.
+func (tx *Tx) ChangesWait(ctx context.Context, less time.Duration) (wait, fresh bool, err error) {
+	err = tx.row(ctx, "SELECT at <= @now AND at > @in(?) FROM tandem_change_log ORDER BY seq LIMIT 1", -less.Microseconds()).Scan(&fresh)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, false, nil
+	}
+	return err == nil, fresh, err
+}
+
 // LastPosition gives the position that the last finished pass of a connector
 // left; nil when none left one.
 func (tx *Tx) LastPosition(ctx context.Context, channelID, connectorID int64) (json.RawMessage, error) {

@@ -48,20 +48,38 @@ type Relayed struct {
 // Who takes the change of an entity to be looked at as a whole has to see to it
 // in this transaction: its row is gone.
 func (tx *Tx) RelayChanges(ctx context.Context, limit int, targets func(entity string) []int64, debounce, maxDelay time.Duration) (Relayed, error) {
-	var out Relayed
 	list, now, err := tx.takeChanges(ctx, limit)
 	if err != nil {
-		return out, fmt.Errorf("take changes: %w", err)
+		return Relayed{}, fmt.Errorf("take changes: %w", err)
 	}
+	return tx.relay(ctx, list, targets, dirtyTimes{now: now, debounce: debounce, maxDelay: maxDelay})
+}
+
+// FetchChanges does what RelayChanges does with the changes of single rows of one
+// entity, for the only connector that has to know of them: with another one it
+// takes nothing. Who calls it is going to export them. others says, where it took
+// any, whether other changes wait beside them.
+func (tx *Tx) FetchChanges(ctx context.Context, entity string, connectorID int64, limit int, debounce, maxDelay time.Duration) (out Relayed, others bool, err error) {
+	list, now, others, err := tx.takeOwn(ctx, entity, connectorID, limit)
+	if err != nil {
+		return Relayed{}, false, fmt.Errorf("take changes of %s: %w", entity, err)
+	}
+	out, err = tx.relay(ctx, list, func(string) []int64 { return []int64{connectorID} }, dirtyTimes{now: now, debounce: debounce, maxDelay: maxDelay})
+	return out, others, err
+}
+
+// relay moves changes that were taken out of the log into the dirty set.
+func (tx *Tx) relay(ctx context.Context, list []LocalChange, targets func(entity string) []int64, when dirtyTimes) (Relayed, error) {
+	var out Relayed
 	if out.Taken = len(list); out.Taken == 0 {
 		return out, nil
 	}
-	g := gathering{rows: map[dirtyKey]*gathered{}, targets: targets, known: map[string][]int64{}, now: now, out: &out}
+	g := gathering{rows: map[dirtyKey]*gathered{}, targets: targets, known: map[string][]int64{}, now: when.now, out: &out}
 	for i := range list {
 		g.take(&list[i])
 	}
 	slices.Sort(out.Reconcile)
-	if err := tx.putDirty(ctx, g.rows, dirtyTimes{now: now, debounce: debounce, maxDelay: maxDelay}); err != nil {
+	if err := tx.putDirty(ctx, g.rows, when); err != nil {
 		return out, fmt.Errorf("mark what changed: %w", err)
 	}
 	touched := map[int64]bool{}

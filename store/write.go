@@ -73,6 +73,19 @@ func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	return describe("read", fn(context.WithValue(ctx, txKey{}, db), &Tx{Tx: t, db: db}))
 }
 
+// CommitLazily lets this transaction's COMMIT return before it is on disk, on
+// PostgreSQL; on SQLite it does nothing. Should the database crash within the next
+// moments, the transaction as a whole never happened; a later transaction that
+// committed without this takes it to disk with it. It is for what can be done again
+// from what was there before.
+func (tx *Tx) CommitLazily(ctx context.Context) error {
+	if tx.db.dialect != Postgres {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "SET LOCAL synchronous_commit = off")
+	return err
+}
+
 func (db *DB) writable(ctx context.Context, what string) error {
 	if db.readOnly {
 		return fault.New(fault.Permanent, fault.CodeConflict, what, "the database is open for reading only")

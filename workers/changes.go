@@ -23,6 +23,9 @@ const (
 	// changesRest is how often it is looked at where NOTIFY tells: a notification
 	// may get lost with its connection.
 	changesRest = time.Second
+	// changesOffered is how long changes are left to a slice that may take them up
+	// and is busy with others.
+	changesOffered = 40 * time.Millisecond
 	// changesGrace is how long the changes are left to the run that somebody waits
 	// for in front of this process: it takes them up itself.
 	changesGrace    = time.Second
@@ -39,10 +42,11 @@ func (f *Fleet) changes(ctx context.Context) error {
 	}
 	heard, stop := f.listen(ctx)
 	defer stop()
+	how := offerChanges
 	for {
-		n, err := f.changesOnce(ctx)
+		n, left, err := f.changesOnce(ctx, how)
 		wait := changesPoll
-		if heard != nil {
+		if heard != nil && !left {
 			wait = changesRest
 		}
 		switch {
@@ -54,15 +58,49 @@ func (f *Fleet) changes(ctx context.Context) error {
 		case n == changesBatch:
 			continue
 		}
-		t := time.NewTimer(wait)
+		how = f.awaitChanges(ctx, heard, wait, left)
+	}
+}
+
+// taking says which changes the relay takes up itself where slices of this
+// process export and may do so, too.
+type taking uint8
+
+const (
+	// offerChanges: none, they have just been found.
+	offerChanges taking = iota
+	// takeOld: those that were offered a while ago; the slices are busy.
+	takeOld
+	// takeAll: they are nothing for the slices.
+	takeAll
+)
+
+// awaitChanges waits until it is time to look at the log and says how. What it
+// hears of meanwhile is offered to the slices that export, which take it up in the
+// transaction that claims it anyhow; offered says that something is already.
+func (f *Fleet) awaitChanges(ctx context.Context, heard <-chan struct{}, wait time.Duration, offered bool) taking {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	for {
 		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil
+		case <-f.stir.again:
+			return takeAll
 		case <-heard:
-			t.Stop()
+			if !f.stir.offer() {
+				return takeAll // there is no slice
+			}
+			if !offered {
+				t.Reset(changesPoll)
+			}
+			offered = true
+			continue
+		case <-ctx.Done():
 		case <-t.C:
 		}
+		if offered {
+			return takeOld
+		}
+		return offerChanges
 	}
 }
 
@@ -94,9 +132,22 @@ func (f *Fleet) listen(ctx context.Context) (heard <-chan struct{}, stop func())
 	return bell, func() { cancel(); wg.Wait() }
 }
 
-// changesOnce takes up one batch and says how many changes it had.
-func (f *Fleet) changesOnce(ctx context.Context) (n int, err error) {
-	return takeUp(ctx, &f.cfg, &f.stir, f.Kick, 0)
+// changesOnce takes up one batch and says how many changes it had; left says that
+// it left some to the slices that export.
+func (f *Fleet) changesOnce(ctx context.Context, how taking) (n int, left bool, err error) {
+	waits, fresh := false, false
+	err = f.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		waits, fresh, err = tx.ChangesWait(ctx, changesOffered)
+		return err
+	})
+	if err != nil || !waits {
+		return 0, false, err
+	}
+	if (how == offerChanges || how == takeOld && fresh) && f.stir.offer() {
+		return 0, true, nil
+	}
+	n, err = takeWaiting(ctx, &f.cfg, f.stir, f.Kick, 0)
+	return n, false, err
 }
 
 // takeUp takes up one batch of captured changes and says how many it had. No run
@@ -110,6 +161,11 @@ func takeUp(ctx context.Context, cfg *Config, tell *stir, kick func(), own int64
 	if err != nil || !waits {
 		return 0, err
 	}
+	return takeWaiting(ctx, cfg, tell, kick, own)
+}
+
+// takeWaiting is takeUp where it is known that there are changes.
+func takeWaiting(ctx context.Context, cfg *Config, tell *stir, kick func(), own int64) (n int, err error) {
 	if err := yield.Point(ctx, "changes.before_relay"); err != nil {
 		return 0, err
 	}

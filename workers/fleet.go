@@ -89,7 +89,7 @@ type Fleet struct {
 	cfg    Config
 	opener *Opener
 	kick   chan struct{}
-	stir   stir
+	stir   *stir
 }
 
 // NewFleet checks the configuration and wires the parts. Nothing runs yet.
@@ -114,7 +114,7 @@ func NewFleet(cfg Config) (*Fleet, error) {
 	if cfg.Observer != nil {
 		cfg.DB.OnRunEnd(cfg.Observer.RunEnded)
 	}
-	return &Fleet{cfg: cfg, opener: newOpener(cfg), kick: make(chan struct{}, 1)}, nil
+	return &Fleet{cfg: cfg, opener: newOpener(cfg), kick: make(chan struct{}, 1), stir: newStir()}, nil
 }
 
 // Kick makes the relay look at the outbox now. It never blocks.
@@ -177,7 +177,7 @@ func (f *Fleet) consume(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	p := &processor{cfg: f.cfg, opener: f.opener, kick: f.Kick, soft: ctx.Done(), stir: &f.stir}
+	p := &processor{cfg: f.cfg, opener: f.opener, kick: f.Kick, soft: ctx.Done(), stir: f.stir}
 	return f.cfg.Broker.Run(ctx,
 		messages.Handler{Queue: messages.QueueSyncNow, Slots: f.cfg.SyncSlots, Handle: p.Handle},
 		messages.Handler{Queue: messages.QueueSync, Slots: f.cfg.SyncSlots, Handle: p.Handle},

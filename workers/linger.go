@@ -2,8 +2,6 @@ package workers
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tandem-sync/tandem/store"
@@ -16,94 +14,118 @@ import (
 const (
 	lingerFor  = 150 * time.Millisecond
 	lingerLook = 10 * time.Millisecond
+	// fetchBatch is how many changes a slice takes up at a time beside what it
+	// exports. More of them are a bulk change, which the relay is better at.
+	fetchBatch = 256
 )
 
-// linger waits as long as told for rows of a connector to become due and reports
-// whether any are. While every slot is taken it does not wait: another channel may
-// need this one.
-func (p *processor) linger(ctx context.Context, connectorID int64, most time.Duration) (bool, error) {
-	stirred, leave := p.stir.listen(connectorID)
-	defer leave()
-	for end := p.cfg.Clock.Now().Add(most); ; {
-		has := false
-		err := p.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-			has, err = tx.HasDue(ctx, connectorID)
-			return err
-		})
-		if err != nil || has {
-			return has, err
+// lingerer is the ear of a slice that exports local changes: it hears of the next
+// ones, waits for them and, where the relay works in this process, takes them up
+// by itself, in the transaction that claims them anyhow.
+type lingerer struct {
+	p         *processor
+	connector int64
+	entity    string
+	most      time.Duration // how long it waits for the next change
+	ear       *ear
+	seen      int64     // how many offers it has followed
+	until     time.Time // it waits until then; zero: it has just had something
+}
+
+// lingerer begins to listen; leave ends that.
+func (p *processor) lingerer(connectorID int64, entity string, most time.Duration) (l *lingerer, leave func()) {
+	l = &lingerer{p: p, connector: connectorID, entity: entity, most: most}
+	var gone func()
+	l.ear, gone = p.stir.listen(connectorID, p.cfg.Roles.Relay && !p.cfg.Waited)
+	return l, func() {
+		gone()
+		if l.ear.offers.Load() != l.seen {
+			p.stir.look() // it did not come to that
 		}
-		left := end.Sub(p.cfg.Clock.Now())
+	}
+}
+
+// more waits for rows of the connector to become due, or for changes to take up,
+// and reports whether there are any. While every slot is taken it does not wait:
+// another channel may need this one.
+func (l *lingerer) more(ctx context.Context) (bool, error) {
+	p := l.p
+	if l.until.IsZero() {
+		l.until = p.cfg.Clock.Now().Add(l.most)
+	}
+	for {
+		has := l.ear.offers.Load() != l.seen
+		if !has {
+			err := p.cfg.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+				has, err = tx.HasDue(ctx, l.connector)
+				return err
+			})
+			if err != nil {
+				return false, err
+			}
+			if has {
+				l.until = time.Time{}
+			}
+		}
+		left := l.until.Sub(p.cfg.Clock.Now())
+		if has && (l.until.IsZero() || left > 0) {
+			return true, nil
+		}
 		if left <= 0 || int(p.busy.Load()) >= p.cfg.ReverseSlots {
 			return false, nil
 		}
-		if !p.cfg.Roles.Relay {
-			left = min(left, lingerLook)
-		}
-		t := time.NewTimer(left)
-		select {
-		case <-stirred:
-		case <-t.C:
-		case <-p.soft:
-			t.Stop()
-			return false, nil
-		case <-ctx.Done():
-			t.Stop()
-			return false, ctx.Err()
-		}
-		t.Stop()
-	}
-}
-
-// stir tells slices of this process that rows of their connector are due. Its
-// zero value is ready.
-type stir struct {
-	mu   sync.Mutex
-	ears map[int64]map[chan struct{}]bool
-}
-
-// listen gives a channel that gets a value when rows of the connector become due,
-// until leave is called.
-func (s *stir) listen(connectorID int64) (heard <-chan struct{}, leave func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ear := make(chan struct{}, 1)
-	if s.ears == nil {
-		s.ears = map[int64]map[chan struct{}]bool{}
-	}
-	if s.ears[connectorID] == nil {
-		s.ears[connectorID] = map[chan struct{}]bool{}
-	}
-	s.ears[connectorID][ear] = true
-	return ear, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.ears[connectorID], ear)
-		if len(s.ears[connectorID]) == 0 {
-			delete(s.ears, connectorID)
+		if ok, err := l.wait(ctx, left); !ok {
+			return false, err
 		}
 	}
 }
 
-// tell wakes the slices of connectors. It never blocks.
-func (s *stir) tell(connectors []int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range connectors {
-		for ear := range s.ears[c] {
-			select {
-			case ear <- struct{}{}:
-			default: // it has not looked yet
-			}
-		}
+// wait waits for a signal, or until it is time to look; false says that the
+// slice should end.
+func (l *lingerer) wait(ctx context.Context, left time.Duration) (bool, error) {
+	if !l.p.cfg.Roles.Relay {
+		left = min(left, lingerLook)
 	}
+	t := time.NewTimer(left)
+	defer t.Stop()
+	select {
+	case <-l.ear.bell:
+	case <-t.C:
+	case <-l.p.soft:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return true, nil
 }
 
-// busy counts deliveries of a queue that are being dealt with.
-type busy struct{ atomic.Int64 }
-
-// in counts one until the returned function is called.
-func (b *busy) in() (out func()) {
-	b.Add(1)
-	return func() { b.Add(-1) }
+// fetch takes up the changes that wait for the connector, if it was told that
+// there are any. taken, where it is not nil, has to be called when the transaction
+// has been committed.
+//
+// No run is asked for them: this one is about to export them, and should it end
+// before it does, the sweeper finds them due.
+func (l *lingerer) fetch(ctx context.Context, tx *store.Tx) (taken func(), err error) {
+	offers := l.ear.offers.Load()
+	if offers == l.seen {
+		return nil, nil
+	}
+	done, others, err := tx.FetchChanges(ctx, l.entity, l.connector, fetchBatch, changesDebounce, changesMost)
+	if err != nil {
+		return nil, err
+	}
+	for connector, echoes := range done.Suppressed {
+		if err := tx.AddEcho(ctx, connector, echoes, 0); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		l.seen = offers
+		if len(done.Touched) > 0 {
+			l.until = time.Time{}
+		}
+		if others || done.Taken == 0 || done.Taken == fetchBatch {
+			l.p.stir.look()
+		}
+	}, nil
 }

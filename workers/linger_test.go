@@ -18,10 +18,12 @@ func TestLingeringSliceHearsOfTheNextChange(t *testing.T) {
 	onEachSite(t, func(s *site) {
 		const connector = 77
 		for _, relay := range []bool{true, false} {
-			p := lingerer(s, relay)
+			p := idler(s, relay)
 			got := make(chan bool, 1)
 			go func() {
-				more, err := p.linger(s.t.Context(), connector, forever)
+				l, leave := p.lingerer(connector, "people", forever)
+				more, err := l.more(s.t.Context())
+				leave()
 				got <- more && err == nil
 			}()
 			for waiting := false; !waiting; time.Sleep(time.Millisecond) {
@@ -55,27 +57,29 @@ func TestLingeringSliceHearsOfTheNextChange(t *testing.T) {
 func TestLingeringSliceGivesWay(t *testing.T) {
 	t.Parallel()
 	onEachSite(t, func(s *site) {
-		full := lingerer(s, true)
+		full := idler(s, true)
 		defer full.busy.in()()
 		defer full.busy.in()()
-		ending := lingerer(s, true)
+		ending := idler(s, true)
 		soft := make(chan struct{})
 		close(soft)
 		ending.soft = soft
 		for name, c := range map[string]struct {
 			p    *processor
 			most time.Duration
-		}{"every slot is taken": {full, forever}, "the process ends": {ending, forever}, "its time is up": {lingerer(s, true), time.Millisecond}} {
-			if more, err := c.p.linger(s.t.Context(), 77, c.most); more || err != nil {
+		}{"every slot is taken": {full, forever}, "the process ends": {ending, forever}, "its time is up": {idler(s, true), time.Millisecond}} {
+			l, leave := c.p.lingerer(77, "people", c.most)
+			if more, err := l.more(s.t.Context()); more || err != nil {
 				t.Errorf("%s: more %t, error %v", name, more, err)
 			}
+			leave()
 		}
 	})
 }
 
-func lingerer(s *site, relay bool) *processor {
+func idler(s *site, relay bool) *processor {
 	cfg := s.config(s.db, "lingerer")
 	cfg.Roles.Relay, cfg.ReverseSlots = relay, 2
 	cfg.setDefaults()
-	return &processor{cfg: cfg, stir: &stir{}}
+	return &processor{cfg: cfg, stir: newStir()}
 }

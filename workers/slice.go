@@ -125,7 +125,9 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 		r := &pass.Reverse{DB: p.cfg.DB, C: c, Clock: p.cfg.Clock, Log: p.cfg.Logger, BatchRecords: p.cfg.BatchRecords}
 		in := pass.Input{Run: run, Slice: sl, Lease: lease, TTL: p.cfg.Lease, Soft: p.soft}
 		if run.Trigger == store.TriggerChange {
-			in.More = func(ctx context.Context) (bool, error) { return p.linger(ctx, sl.ConnectorID, lingerFor) }
+			l, leave := p.lingerer(sl.ConnectorID, c.Entity, lingerFor)
+			defer leave()
+			in.More, in.Fetch = l.more, l.fetch
 		}
 		return r.Run(ctx, in)
 	}

@@ -72,6 +72,8 @@ func Run(t *testing.T, open func(testing.TB) *store.DB) {
 		{"RelayLate", testRelayLate},
 		{"RelayDebounce", testRelayDebounce},
 		{"RelayAfterFailure", testRelayAfterFailure},
+		{"FetchChanges", testFetchChanges},
+		{"ChangesWait", testChangesWait},
 		{"Origin", testOrigin},
 		{"DirtyClaim", testDirtyClaim},
 		{"DirtyChanged", testDirtyChanged},

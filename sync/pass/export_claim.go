@@ -149,14 +149,27 @@ func (x *exporter) claim(ctx context.Context) (*outBatch, error) {
 // claimKeys claims rows and reads them in the same transaction: after the
 // version that is going to be marked as done, and with their links locked, so
 // that a direct sync of the same records is either over or meets the claim.
+//
+// A claim that a crash of the database takes back has done no harm: the rows are
+// due, or the changes are in the log, as before, and go out once more. So nobody
+// waits for the disk here; what the remote was told is stored in transactions that
+// do, and that take this one with them.
 func (x *exporter) claimKeys(ctx context.Context, keys []string, most int) (*outBatch, error) {
 	if err := yield.Point(ctx, "export.before_claim"); err != nil {
 		return nil, err
 	}
 	var b *outBatch
+	var taken func()
 	err := x.DB.Write(ctx, "export.claim", func(ctx context.Context, tx *store.Tx) error {
 		b = &outBatch{}
+		if err := tx.CommitLazily(ctx); err != nil {
+			return err
+		}
 		if err := tx.CheckLease(ctx, x.in.Lease); err != nil {
+			return err
+		}
+		var err error
+		if taken, err = x.fetch(ctx, tx, keys); err != nil {
 			return err
 		}
 		rows, err := tx.ClaimDirty(ctx, x.in.Lease, most, keys)
@@ -173,7 +186,18 @@ func (x *exporter) claimKeys(ctx context.Context, keys []string, most int) (*out
 		// Perhaps claimed; the claim ends with the lease.
 		err = fault.Wrap(fault.Retryable, "", "claim", err)
 	}
+	if err == nil && taken != nil {
+		taken()
+	}
 	return b, err
+}
+
+// fetch lets changes that have just been made become due.
+func (x *exporter) fetch(ctx context.Context, tx *store.Tx, keys []string) (taken func(), err error) {
+	if x.in.Fetch == nil || keys != nil {
+		return nil, nil //nolint:nilnil // there is nothing to call
+	}
+	return x.in.Fetch(ctx, tx)
 }
 
 // claimDry gives the next rows that are due without claiming them.

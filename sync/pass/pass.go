@@ -104,6 +104,10 @@ type Input struct {
 	// More, where it is set, is asked when nothing is left to export: it waits a
 	// moment for changes that are on their way and reports whether there are any.
 	More func(ctx context.Context) (bool, error)
+	// Fetch, where it is set, is called in every transaction that claims what is
+	// due, before it does: it may make more due. taken, where it is not nil, is
+	// called when the transaction has been committed.
+	Fetch func(ctx context.Context, tx *store.Tx) (taken func(), err error)
 }
 
 // Outcome says how a slice ended without an error.
