@@ -81,6 +81,17 @@ type Undone struct {
 	Runs []Run `json:"runs" doc:"The runs that tell the remotes"`
 }
 
+// RunUndone is how far a run has been undone.
+type RunUndone struct {
+	Run       int64      `json:"run"`
+	State     string     `json:"state" enum:"no,partly,done" doc:"no: nobody did; partly: it was begun and did not come to its end, ask for it again; done: all of the run was looked at"`
+	Fields    int64      `json:"fields" doc:"Values put back"`
+	Rows      int64      `json:"rows" doc:"Rows whose values were put back"`
+	Deleted   int64      `json:"deleted" doc:"Rows deleted that the run had created"`
+	StartedAt *time.Time `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at" doc:"null while it is partly undone"`
+}
+
 // People is what people ask for about single records, conflicts and runs.
 type People interface {
 	// ReverseSync asks for an export and gives the run that will serve the request.
@@ -99,6 +110,8 @@ type People interface {
 	RetryRun(ctx context.Context, id int64) (RunRetried, error)
 	// UndoRun takes a page of what a run did back; see undo.Undoer.
 	UndoRun(ctx context.Context, id int64, o undo.Options) (Undone, error)
+	// RunUndone tells how far a run has been undone.
+	RunUndone(ctx context.Context, id int64) (RunUndone, error)
 }
 
 // Desk is a Fleet that can open connectors for people. Without it, what needs one

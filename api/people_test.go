@@ -151,6 +151,27 @@ func TestReverseSyncRequests(t *testing.T) {
 	}
 }
 
+func TestRunUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var r api.Run
+	w.want(http.StatusAccepted, http.MethodPost, "/api/v1/channels/crm/sync", "", &r)
+	path := fmt.Sprintf("/api/v1/runs/%d/undo", r.ID)
+	var u api.RunUndone
+	w.want(http.StatusOK, http.MethodGet, path, "", &u)
+	if u.State != "no" || u.Run != r.ID || u.StartedAt != nil {
+		t.Errorf("%+v", u)
+	}
+	if err := w.db.Write(t.Context(), "test", func(ctx context.Context, tx *store.Tx) error { return tx.AddUndone(ctx, r.ID, 3, 2, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	w.want(http.StatusOK, http.MethodGet, path, "", &u)
+	if u.State != store.UndonePartly || u.Fields != 3 || u.Rows != 2 || u.Deleted != 1 || u.StartedAt == nil || u.EndedAt != nil {
+		t.Errorf("%+v", u)
+	}
+	w.problem(http.StatusNotFound, http.MethodGet, "/api/v1/runs/99/undo", "")
+}
+
 func TestExplainedRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -83,6 +83,11 @@ func (s *Server) peopleRoutes(h huma.API) {
 			r, err := b.UndoRun(ctx, in.ID, o)
 			return answer(ctx, s, r, err)
 		})
+	huma.Register(h, op("get-run-undone", http.MethodGet, "/runs/{id}/undo", "Tell how far a run has been undone", http.StatusNotFound),
+		func(ctx context.Context, in *idInput) (*body[RunUndone], error) {
+			r, err := b.RunUndone(ctx, in.ID)
+			return answer(ctx, s, r, err)
+		})
 }
 
 func (s *Server) conflictRoutes(h huma.API) {

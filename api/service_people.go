@@ -247,6 +247,23 @@ func (s *Service) RetryRun(ctx context.Context, id int64) (RunRetried, error) {
 	return out, err
 }
 
+// RunUndone tells how far a run has been undone.
+func (s *Service) RunUndone(ctx context.Context, id int64) (RunUndone, error) {
+	out := RunUndone{Run: id, State: "no"}
+	err := s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := findRun(ctx, tx, id); err != nil {
+			return err
+		}
+		u, err := tx.UndoneOf(ctx, id)
+		if err != nil || u.State == "" {
+			return err
+		}
+		out = RunUndone{Run: id, State: u.State, Fields: u.Fields, Rows: u.Rows, Deleted: u.Deleted, StartedAt: &u.StartedAt, EndedAt: u.EndedAt}
+		return nil
+	})
+	return out, err
+}
+
 // UndoRun takes a page of what a run did back.
 func (s *Service) UndoRun(ctx context.Context, id int64, o undo.Options) (Undone, error) {
 	out := Undone{Runs: []Run{}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -117,7 +118,15 @@ func runsShow(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showRun(r, [2]string{"revision", at})
+			more := [][2]string{{"revision", at}}
+			undone, err := undoneText(ctx, s, id)
+			if err != nil {
+				return err
+			}
+			if undone != "" {
+				more = append(more, [2]string{"undone", undone})
+			}
+			return a.showRun(r, more...)
 		})
 }
 
@@ -129,6 +138,22 @@ func revisionText(ctx context.Context, s *session, id int64) (string, error) {
 		return "-", nil
 	}
 	return number(v.Revision) + ", settings of " + timeText(&v.CreatedAt), err
+}
+
+// undoneText says how far a run has been undone; "" when nobody did.
+func undoneText(ctx context.Context, s *session, id int64) (string, error) {
+	u, err := s.RunUndone(ctx, id)
+	if fault.CodeOf(err) == fault.CodeNotFound { // asked of an older service
+		return "", nil
+	}
+	if err != nil || u.State == "no" {
+		return "", err
+	}
+	text := fmt.Sprintf("%s: %d values in %d rows put back, %d rows deleted", u.State, u.Fields, u.Rows, u.Deleted)
+	if u.State == store.UndonePartly {
+		text += "; `tandem runs undo " + number(id) + "` goes on"
+	}
+	return text, nil
 }
 
 func (a *app) showRun(r api.Run, more ...[2]string) error {

@@ -77,6 +77,12 @@ func (c *Client) RunRevision(ctx context.Context, id int64) (out api.RunRevision
 	return out, err
 }
 
+// RunUndone tells how far a run has been undone.
+func (c *Client) RunUndone(ctx context.Context, id int64) (out api.RunUndone, err error) {
+	err = c.call(ctx, http.MethodGet, prefix+"/runs/"+number(id)+"/undo", nil, nil, &out)
+	return out, err
+}
+
 // Changes calls fn for every change the run noted.
 func (c *Client) Changes(ctx context.Context, id int64, fn func(store.Change) error) (store.Counters, error) {
 	var counts store.Counters

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/tandem-sync/tandem/channels"
 	"github.com/tandem-sync/tandem/fault"
+	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/store"
 	"github.com/tandem-sync/tandem/sync/explain"
 	"github.com/tandem-sync/tandem/sync/mapping"
@@ -298,3 +300,96 @@ func TestSkippedOut(t *testing.T) {
 }
 
 var _ channels.Getter = unreachable{}
+
+// undone tells how far a run has been undone.
+func (b *workbench) undone(run store.Run) (u store.Undone) {
+	b.t.Helper()
+	must(b.t, b.db.Read(b.t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+		u, err = tx.UndoneOf(ctx, run.ID)
+		return err
+	}))
+	return u
+}
+
+// TestUndoThatIsKilled: a run of several pages whose undoing is killed at every
+// effect in turn says that it is undone partly, and asking again brings it to its
+// end: everything is put back once, and what was edited meanwhile stands.
+func TestUndoThatIsKilled(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		const n = 1203
+		p := newPair(b)
+		for i := range n {
+			p.remote.put(fmt.Sprint(i), "email", fmt.Sprintf("%d@x.org", i), "name", "old")
+		}
+		p.remote.page = 400
+		p.sync(store.Spec{})
+		for i := range n {
+			p.remote.put(fmt.Sprint(i), "name", "new")
+		}
+		p.remote.put("made", "email", "made@x.org", "name", "made")
+		p.sync(store.Spec{})
+		run := p.latest()
+		eq(t, "state before", p.undone(run).State, "")
+		p.exec("UPDATE contacts SET name = 'mine' WHERE email = '7@x.org'")
+
+		// It is told before it is done.
+		told := p.undo(run, undo.Options{DryRun: true})
+		eq(t, "told", told.Counts, undo.Counts{Fields: n - 1, Rows: n - 1, Deleted: 1, Kept: 1})
+		eq(t, "state after a dry run", p.undone(run).State, "")
+
+		boom := errors.New("killed")
+		u := &undo.Undoer{DB: p.db, Run: run, Open: func(context.Context, string) (pass.Connector, error) { return p.connector(), nil }}
+		partly, target := 0, 1
+		for killed := true; killed; target++ {
+			at := 0
+			ctx := yield.With(t.Context(), func(context.Context, string) error {
+				if at++; at == target {
+					return boom
+				}
+				return nil
+			})
+			killed = false
+			var o undo.Options
+			for {
+				r, err := u.Undo(ctx, o)
+				if err != nil {
+					killed = true
+					break
+				}
+				if o.After = r.Next; r.Next == "" {
+					break
+				}
+			}
+			if s := p.undone(run); killed && s.State == store.UndonePartly {
+				partly++
+				eq(t, "ended", s.EndedAt == nil, true)
+			}
+		}
+		if partly < 3 {
+			t.Errorf("it was undone partly at %d of %d points only", partly, target)
+		}
+		s := p.undone(run)
+		eq(t, "state", s.State, store.UndoneWhole)
+		eq(t, "fields in all", s.Fields, n-1)
+		eq(t, "rows in all", s.Rows, n-1)
+		eq(t, "deleted in all", s.Deleted, 1)
+		eq(t, "put back", p.number("SELECT count(*) FROM contacts WHERE name = 'old'"), n-1)
+		eq(t, "an edit since then", p.number("SELECT count(*) FROM contacts WHERE name = 'mine'"), 1)
+		eq(t, "made by the run", p.number("SELECT count(*) FROM contacts WHERE name = 'made'"), 0)
+		again := p.undo(run, undo.Options{})
+		eq(t, "undone once more", again.Counts, undo.Counts{Kept: 1})
+		// The remote hears of all of it, whenever the kill came.
+		p.push(store.Spec{})
+		for i := range n {
+			want := "old"
+			if i == 7 {
+				want = "mine"
+			}
+			if got := p.there(fmt.Sprint(i), "name"); got != want {
+				t.Fatalf("record %d there: %s, want %s", i, got, want)
+			}
+		}
+		eq(t, "the record that the run brought", p.there("made", "name"), "made")
+	})
+}

@@ -77,6 +77,11 @@ func (w *work) note(ctx context.Context, tx *store.Tx, c *pass.Connector, p *pag
 			lines = append(lines, l)
 		}
 	}
+	if len(lines) > 0 {
+		if err := tx.AddUndone(ctx, w.Run.ID, p.counts.Fields, p.counts.Rows, p.counts.Deleted); err != nil {
+			return err
+		}
+	}
 	if err := tx.AddChanges(ctx, w.Run.ID, lines); err != nil || len(p.told) == 0 {
 		return err
 	}

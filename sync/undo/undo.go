@@ -7,6 +7,7 @@ package undo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -102,17 +103,29 @@ func (u *Undoer) Undo(ctx context.Context, o Options) (Result, error) {
 		return out, refuse("run %d was a dry run: it changed nothing", u.Run.ID)
 	}
 	w := &work{Undoer: u, opts: o, out: &out, opened: map[string]*pass.Connector{}}
-	stage, rest, _ := strings.Cut(o.After, "/")
+	err := w.page(ctx)
+	if err == nil && out.Next == "" && !o.DryRun {
+		err = u.DB.Write(ctx, "undo.end", func(ctx context.Context, tx *store.Tx) error { return tx.EndUndone(ctx, u.Run.ID) })
+		if errors.Is(err, store.ErrCommitUnknown) {
+			err = nil // at worst the run says that it is undone partly
+		}
+	}
+	return out, err
+}
+
+// page works on the page that the options name.
+func (w *work) page(ctx context.Context) error {
+	stage, rest, _ := strings.Cut(w.opts.After, "/")
 	switch stage {
 	case "", "made":
-		return out, w.created(ctx, rest)
+		return w.created(ctx, rest)
 	case "lines":
 		seq, err := strconv.ParseInt(rest, 10, 64)
 		if err == nil && seq >= 0 {
-			return out, w.lines(ctx, seq)
+			return w.lines(ctx, seq)
 		}
 	}
-	return out, fault.New(fault.Permanent, fault.CodeUsage, "", "after %q is no place to go on from", o.After)
+	return fault.New(fault.Permanent, fault.CodeUsage, "", "after %q is no place to go on from", w.opts.After)
 }
 
 // work is one call.
