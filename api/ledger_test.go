@@ -100,6 +100,7 @@ func TestRetryMessage(t *testing.T) {
 		`{"v":1,"type":"sync","channel":"crm","colour":"red"}`:                   "colour",
 		`{"v":7,"type":"sync","channel":"crm"}`:                                  "version",
 		`{"v":1,"type":"sync","channel":"crm","params":{"password":"hunter2!"}}`: "password",
+		`{"text":"not json","bytes":8}`:                                          "at byte", // as a worker keeps what is no JSON
 	} {
 		id := w.parkMessage(body)
 		p := w.refusal(http.MethodPost, parkedPath(id, "/retry"), "")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -166,9 +167,21 @@ func (r *retrier) approve(ctx context.Context, h store.ParkedHead) error {
 	return r.request(ctx, h.ChannelID, spec)
 }
 
+// received is a message as it came: one that is no JSON is kept as a text.
+func received(payload json.RawMessage) []byte {
+	var kept struct {
+		Text  *string `json:"text"`
+		Bytes *int    `json:"bytes"`
+	}
+	if json.Unmarshal(payload, &kept) == nil && kept.Text != nil && kept.Bytes != nil {
+		return []byte(*kept.Text)
+	}
+	return payload
+}
+
 // message tries a message again that is valid now.
 func (r *retrier) message(ctx context.Context, h store.ParkedHead) error {
-	job, err := messages.Decode(h.Payload, r.s.clock.Now())
+	job, err := messages.Decode(received(h.Payload), r.s.clock.Now())
 	if err != nil {
 		return fault.New(fault.Permanent, fault.CodeConflict, "", "the message is still not valid: %w", err).
 			WithHint("publish a corrected one, then `tandem parked skip` this one")

@@ -31,7 +31,7 @@ func (s *Service) ask(ctx context.Context, kind store.Kind, channel string, req 
 			return store.Request{}, err
 		}
 		if !c.Enabled {
-			return store.Request{}, fault.New(fault.Permanent, fault.CodeConflict, "", "channel %q is disabled", channel)
+			return store.Request{}, disabled(channel)
 		}
 		if err := checkConnectors(ctx, tx, c, spec.Connectors); err != nil {
 			return store.Request{}, err

@@ -90,8 +90,11 @@ func recordText(p api.Parked) string {
 
 // wayText says which way an item was going.
 func wayText(p api.Parked) string {
-	if p.Outward {
+	switch {
+	case p.Outward:
 		return "to the application"
+	case p.Kind == store.ParkedMessage:
+		return "from a queue"
 	}
 	return "from the application"
 }
@@ -136,11 +139,19 @@ func parkedShow(a *app) *cobra.Command {
 		})
 }
 
+// runText names a run; none for a message, which is refused before there is one.
+func runText(id int64) string {
+	if id == 0 {
+		return "-"
+	}
+	return number(id)
+}
+
 // printTries shows when and in which runs an item failed.
 func (a *app) printTries(list []store.ParkedAttempt) error {
 	rows := make([][]string, 0, len(list))
 	for _, t := range list {
-		rows = append(rows, []string{number(int64(t.N)), timeText(&t.At), number(t.Run), t.Reason, shorten(t.Message)})
+		rows = append(rows, []string{number(int64(t.N)), timeText(&t.At), runText(t.Run), t.Reason, shorten(t.Message)})
 	}
 	return a.table([]string{"TRY", "AT", "RUN", "REASON", "MESSAGE"}, rows)
 }
