@@ -1,16 +1,13 @@
 package transport_test
 
 import (
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,94 +227,6 @@ func TestRepeatsHaveABudget(t *testing.T) {
 	}
 }
 
-func TestRedirects(t *testing.T) {
-	t.Parallel()
-	other := tt.New(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	tests := []struct {
-		name   string
-		status int
-		target string
-		ok     bool
-	}{
-		{"same origin", 302, "/y", true},
-		{"same origin, permanent", 308, "/y?a=b", true},
-		{"another port", 302, other.URL + "/y", false},
-		{"another port, 307", 307, other.URL + "/y", false},
-		{"https", 301, "https://127.0.0.1/y", false},
-		{"a credential in the target", 302, "https://evil.example/" + canary, false},
-		{"metadata address", 302, "http://169.254.169.254/latest", false},
-		{"another name of this machine", 302, strings.Replace(other.URL, "127.0.0.1", "localhost", 1) + "/y", false},
-		{"without a scheme", 302, strings.TrimPrefix(other.URL, "http:"), false},
-		{"without a target", 302, "", false},
-		{"loop", 302, "/x", false},
-	}
-	for _, c := range tests {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			srv := tt.New(t, nil)
-			srv.Handle("/x", tt.Redirect(c.status, c.target))
-			srv.Handle("/y", tt.JSON(`{}`))
-			h := client(t, srv.URL, func(cfg *transport.HTTPConfig) {
-				cfg.Auth = transport.Auth{Kind: transport.AuthHeader, Name: "X-Api-Key", Value: canary}
-			})
-			_, err := get(t, h, "/x")
-			if c.ok {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if s := srv.Seen()[1]; s.Header.Get("X-Api-Key") != canary {
-					t.Error("the credential did not follow within the origin")
-				}
-				return
-			}
-			wantFault(t, err, fault.Permanent, "redirect")
-			if n := len(srv.Seen()); n > 4 {
-				t.Errorf("%d calls", n)
-			}
-		})
-	}
-	t.Cleanup(func() {
-		if s := other.Seen(); len(s) > 0 {
-			t.Errorf("the other server was called: %+v", s)
-		}
-	})
-}
-
-func TestRedirectOfAPostIsAnError(t *testing.T) {
-	t.Parallel()
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		srv := tt.New(t, nil)
-		srv.Handle("/x", tt.Redirect(status, "/y"))
-		srv.Handle("/y", tt.JSON(`{}`))
-		h := client(t, srv.URL, nil)
-		_, err := h.Do(t.Context(), transport.Request{Method: http.MethodPost, Path: "/x", Body: []byte(`{}`), Safe: true})
-		wantFault(t, err, fault.Permanent, "redirect")
-		if n := len(srv.Seen()); n != 1 {
-			t.Errorf("%d: %d calls", status, n)
-		}
-	}
-}
-
-func TestAddressesOfTheServerStayOnItsOrigin(t *testing.T) {
-	t.Parallel()
-	srv := tt.New(t, nil)
-	srv.Handle("/next", tt.JSON(`{}`))
-	h := client(t, srv.URL, nil)
-	if _, err := h.Do(t.Context(), transport.Request{URL: mustURL(t, srv.URL+"/next?a=1")}); err != nil {
-		t.Fatal(err)
-	}
-	for _, target := range []string{
-		"https://evil.example/next", "http://127.0.0.1/next", strings.Replace(srv.URL, "http", "https", 1),
-		strings.Replace(srv.URL, "http://", "http://user@", 1),
-	} {
-		_, err := h.Do(t.Context(), transport.Request{URL: mustURL(t, target)})
-		wantFault(t, err, fault.Permanent, "other_origin")
-	}
-	if n := len(srv.Seen()); n != 1 {
-		t.Errorf("%d calls", n)
-	}
-}
-
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	srv := tt.New(t, nil)
@@ -417,137 +326,6 @@ func TestPlainServerBehindHTTPS(t *testing.T) {
 	_, err := get(t, h, "/x")
 	if fault.Of(err) != fault.Permanent || fault.CodeOf(err) != "tls" || !strings.Contains(err.Error(), "plain http") || !strings.Contains(fault.HintOf(err), "http://") {
 		t.Errorf("%v, class %v, code %q, hint %q", err, fault.Of(err), fault.CodeOf(err), fault.HintOf(err))
-	}
-}
-
-func TestBodiesAreBounded(t *testing.T) {
-	t.Parallel()
-	srv := tt.New(t, nil)
-	srv.Handle("/bomb", tt.GzipBomb(1<<30))
-	srv.Handle("/endless", tt.Endless())
-	srv.Handle("/length", tt.Raw("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}"))
-	srv.Handle("/double", tt.Answer(200, "x", "Content-Encoding", "gzip, gzip"))
-	srv.Handle("/header", tt.HugeHeader(1<<20))
-	h := client(t, srv.URL, nil, transport.WithRand(func() float64 { return 0 }))
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for path, want := range map[string]string{"/bomb": "page_too_large", "/endless": "page_too_large", "/length": "page_too_large", "/double": fault.CodeBadAnswer} {
-		_, err := get(t, h, path)
-		wantFault(t, err, fault.Permanent, want)
-	}
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.Sys) - int64(before.Sys); grown > 400<<20 {
-		t.Errorf("took %d MiB of memory", grown>>20)
-	}
-	if _, err := get(t, h, "/header"); err == nil {
-		t.Error("a header of 1 MiB was taken")
-	}
-}
-
-func TestGzipIsRead(t *testing.T) {
-	t.Parallel()
-	srv := tt.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-			t.Error("gzip was not offered")
-		}
-		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		_, _ = z.Write([]byte(`{"a":1}`))
-		_ = z.Close()
-	}))
-	resp, err := get(t, client(t, srv.URL, nil), "/x")
-	if err != nil || string(resp.Body) != `{"a":1}` {
-		t.Fatal(resp, err)
-	}
-}
-
-func TestConcurrencyIsKept(t *testing.T) {
-	t.Parallel()
-	var now, most atomic.Int64
-	srv := tt.New(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for n := now.Add(1); ; {
-			old := most.Load()
-			if n <= old || most.CompareAndSwap(old, n) {
-				break
-			}
-		}
-		time.Sleep(10 * time.Millisecond)
-		now.Add(-1)
-		_, _ = w.Write([]byte(`{}`))
-	}))
-	h := client(t, srv.URL, func(c *transport.HTTPConfig) { c.Concurrency = 2 })
-	done := make(chan error)
-	for range 10 {
-		go func() {
-			_, err := h.Do(context.Background(), transport.Request{Path: "/x"})
-			done <- err
-		}()
-	}
-	for range 10 {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	if most.Load() > 2 {
-		t.Errorf("%d calls at a time, want 2", most.Load())
-	}
-}
-
-func TestRateLimitGivesLongWaitsBack(t *testing.T) {
-	t.Parallel()
-	srv := tt.New(t, nil)
-	srv.Handle("/x", tt.JSON(`{}`))
-	clock := &stepClock{}
-	h := client(t, srv.URL, func(c *transport.HTTPConfig) { c.Rate = transport.Rate{N: 3, Per: time.Minute} }, transport.WithClock(clock))
-	for range 3 {
-		if _, err := get(t, h, "/x"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err := get(t, h, "/x")
-	wantFault(t, err, fault.RateLimited, "rate_limit")
-	if d := fault.RetryAfterOf(err); d < 55*time.Second || d > 65*time.Second {
-		t.Errorf("retry after %s", d)
-	}
-	if n := len(srv.Seen()); n != 3 {
-		t.Errorf("%d calls", n)
-	}
-}
-
-func TestRateLimitIsKeptInEveryStretch(t *testing.T) {
-	t.Parallel()
-	srv := tt.New(t, nil)
-	srv.Handle("/x", tt.JSON(`{}`))
-	clock := &stepClock{}
-	h := client(t, srv.URL, func(c *transport.HTTPConfig) { c.Rate = transport.Rate{N: 5, Per: time.Second} }, transport.WithClock(clock))
-	var sent []time.Time
-	for range 20 {
-		resp, err := get(t, h, "/x")
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent = append(sent, resp.Started)
-	}
-	for i := 5; i < len(sent); i++ {
-		if d := sent[i].Sub(sent[i-5]); d < time.Second {
-			t.Errorf("call %d came %s after the fifth before it", i, d)
-		}
-	}
-}
-
-func TestParseRate(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]transport.Rate{
-		"90/10s": {N: 90, Per: 10 * time.Second}, "5/s": {N: 5, Per: time.Second}, "1/1h": {N: 1, Per: time.Hour}, "2 / m": {N: 2, Per: time.Minute},
-	} {
-		if got, err := transport.ParseRate(in); err != nil || got != want {
-			t.Errorf("%q: %v %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"", "5", "0/s", "-1/s", "a/s", "5/", "5/0s", "5/48h", "5/x", "999999/s", "5/-1s"} {
-		if got, err := transport.ParseRate(in); err == nil {
-			t.Errorf("%q was read as %v", in, got)
-		}
 	}
 }
 
