@@ -28,6 +28,10 @@ type fleet struct {
 	stages []api.TestStage
 	err    error
 	caller caller
+	// refreshed are the entities whose triggers were brought in line; refuse is what
+	// that answers.
+	refreshed []string
+	refuse    error
 }
 
 func (f *fleet) Kick() { f.kicks.Add(1) }

@@ -1,13 +1,16 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/tandem-sync/tandem/config"
+	"github.com/tandem-sync/tandem/fault"
 	"github.com/tandem-sync/tandem/store"
 )
 
@@ -26,7 +29,49 @@ type ChannelKeeper interface {
 
 // EnableChannel switches a channel on.
 func (s *Service) EnableChannel(ctx context.Context, name string) (Channel, error) {
+	if err := s.noticed(ctx, name); err != nil {
+		return Channel{}, err
+	}
 	return s.setEnabled(ctx, name, true)
+}
+
+// noticed sees to it that local changes are noticed before a channel that writes to
+// its remote is switched on: somebody may have taken the triggers away meanwhile,
+// or made the table anew. Where that cannot be done, the channel stays off.
+func (s *Service) noticed(ctx context.Context, name string) error {
+	d, err := s.desk()
+	if err != nil {
+		return nil //nolint:nilerr // nobody here can look at tables; doctor does
+	}
+	names, err := s.outwardEntities(ctx, name)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	err = d.RefreshCaptures(ctx, names)
+	if fault.CodeOf(err) != fault.CodeConfig {
+		return err
+	}
+	return fault.New(fault.Permanent, fault.CodeConflict, "", "channel %s stays off, because local changes would not be noticed: %w", name, err).
+		WithHint(cmp.Or(fault.HintOf(err), "`tandem capture install "+names[0]+"` says more"))
+}
+
+// outwardEntities are the entities whose values a channel writes to its remote.
+func (s *Service) outwardEntities(ctx context.Context, name string) (names []string, err error) {
+	err = s.read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		names = nil
+		c, err := findChannel(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		list, err := tx.Connectors(ctx, c.ID)
+		for _, k := range list {
+			if k.Outward && !slices.Contains(names, k.Entity) {
+				names = append(names, k.Entity)
+			}
+		}
+		return err
+	})
+	return names, err
 }
 
 // DisableChannel switches a channel off.
@@ -73,7 +118,11 @@ const (
 func (s *Service) DeleteChannel(ctx context.Context, name string) (Channel, error) {
 	var out Channel
 	var id int64
-	err := s.write(ctx, "retire channel", func(ctx context.Context, tx *store.Tx) error {
+	watched, err := s.outwardEntities(ctx, name)
+	if err != nil {
+		return out, err
+	}
+	err = s.write(ctx, "retire channel", func(ctx context.Context, tx *store.Tx) error {
 		c, err := findChannel(ctx, tx, name)
 		if err != nil {
 			return err
@@ -92,6 +141,11 @@ func (s *Service) DeleteChannel(ctx context.Context, name string) (Channel, erro
 	}
 	if err == nil {
 		err = s.write(ctx, "delete channel", func(ctx context.Context, tx *store.Tx) error { return tx.DeleteChannel(ctx, id) })
+	}
+	if d, e := s.desk(); err == nil && e == nil && len(watched) > 0 {
+		// Columns that only this channel wanted to hear of need no watching. Where it
+		// does not work, more is noticed than anybody wants, and doctor says so.
+		_ = d.RefreshCaptures(ctx, watched) //nolint:errcheck // see above
 	}
 	return out, err
 }

@@ -122,6 +122,9 @@ type Desk interface {
 	UndoRun(ctx context.Context, run store.Run, o undo.Options) (undo.Result, error)
 	// CaptureOf tells how local changes of an entity are noticed.
 	CaptureOf(ctx context.Context, entity string) (CaptureState, error)
+	// RefreshCaptures brings the change triggers of entities in line with the stored
+	// configuration.
+	RefreshCaptures(ctx context.Context, entities []string) error
 }
 
 // CaptureState is how local changes of a connector's table are noticed.

@@ -63,6 +63,51 @@ func (f *fleet) CaptureOf(context.Context, string) (api.CaptureState, error) {
 	return api.CaptureState{Mode: "triggers", Problems: []string{"no trigger"}}, nil
 }
 
+// RefreshCaptures notes the entities, or refuses.
+func (f *fleet) RefreshCaptures(_ context.Context, entities []string) error {
+	f.refreshed = append(f.refreshed, entities...)
+	return f.refuse
+}
+
+// TestEnableSeesToTriggers: a channel that writes to its remote is not switched on
+// where nobody would notice what it has to write.
+func TestEnableSeesToTriggers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	err := w.db.Write(t.Context(), "test", func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.PutConnectors(ctx, w.crm, []store.Connector{
+			{Name: "contacts", Entity: "people", Outward: true}, {Name: "more", Entity: "people", Outward: true}, {Name: "companies", Entity: "firms"},
+		})
+		if err == nil {
+			err = tx.SetChannelEnabled(ctx, w.crm, false)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fleet.refuse = fault.New(fault.Permanent, fault.CodeConfig, "", "the table is not there").WithHint("make it")
+	p := w.problem(http.StatusConflict, http.MethodPost, "/api/v1/channels/crm/enable", "")
+	if !strings.Contains(p.Detail, "the table is not there") || p.Hint != "make it" {
+		t.Errorf("%+v", p)
+	}
+	var c api.Channel
+	w.want(http.StatusOK, http.MethodPost, "/api/v1/channels/crm/disable", "", &c)
+	if c.Enabled {
+		t.Error("it was switched on all the same")
+	}
+	w.fleet.refuse = nil
+	w.want(http.StatusOK, http.MethodPost, "/api/v1/channels/crm/enable", "", &c)
+	if !c.Enabled || !slices.Equal(w.fleet.refreshed, []string{"people", "people"}) {
+		t.Errorf("%+v, refreshed %q", c, w.fleet.refreshed)
+	}
+	w.fleet.refuse = fault.New(fault.Permanent, fault.CodeConfig, "", "no")
+	w.want(http.StatusOK, http.MethodDelete, "/api/v1/channels/crm", "", nil)
+	if len(w.fleet.refreshed) != 3 {
+		t.Errorf("after deleting the channel: refreshed %q", w.fleet.refreshed)
+	}
+}
+
 // conflict is an open conflict of contacts.
 func (w *world) conflict(key, field string) store.Conflict {
 	return store.Conflict{

@@ -65,6 +65,9 @@ func (fleet) CaptureOf(context.Context, string) (api.CaptureState, error) {
 	return api.CaptureState{Mode: "triggers", Problems: []string{"no trigger"}}, nil
 }
 
+// RefreshCaptures finds nothing to do.
+func (fleet) RefreshCaptures(context.Context, []string) error { return nil }
+
 func TestRecordPage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

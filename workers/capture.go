@@ -151,13 +151,56 @@ func (c *capturer) apply(ctx context.Context, e *config.Entity) (action string, 
 		if action = "created"; now.Installed {
 			action = "updated"
 		}
-		return action, table.CaptureInstall(ctx, c.tx, e.Name, now.Columns)
+		if err := table.CaptureInstall(ctx, c.tx, e.Name, now.Columns); err != nil || now.Installed {
+			return action, err
+		}
+		return action, c.forgetRounds(ctx, e.Name)
 	case now.Installed:
 		return "removed", table.CaptureRemove(ctx, c.tx, e.Name)
 	case e.Capture == CaptureModified:
 		return "", table.OrdersByTime()
 	}
 	return "", nil
+}
+
+// forgetRounds has every connector that writes an entity's values to its remote
+// look at all rows once more: what happened while there were no triggers is
+// unknown.
+func (c *capturer) forgetRounds(ctx context.Context, entity string) error {
+	out, err := c.tx.Outward(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range out[entity] {
+		if err := c.tx.ForgetRounds(ctx, k.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CaptureRefresh brings the change triggers of the named entities in line with
+// what is stored. Entities that capture otherwise, and ones that are not known, are
+// left alone, and so is everything where a channel cannot be read: its columns
+// would be missing. Nothing is locked where nothing is to do.
+func CaptureRefresh(ctx context.Context, db *store.DB, keys *seal.Keyring, names ...string) error {
+	return db.Write(ctx, "refresh change triggers", func(ctx context.Context, tx *store.Tx) error {
+		view, err := readStored(ctx, tx, keys)
+		if err != nil || len(view.Unreadable) > 0 {
+			return err
+		}
+		c := capturer{tx: tx, entities: view.Entities, channels: view.Channels}
+		for _, name := range names {
+			e, err := c.find(name)
+			if err != nil || e.Capture != CaptureTriggers {
+				continue
+			}
+			if _, err := c.apply(ctx, e); err != nil {
+				return fmt.Errorf("entity %s: %w", name, err)
+			}
+		}
+		return nil
+	})
 }
 
 // CaptureStatus describes the change triggers of the named entities, of all

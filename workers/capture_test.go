@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tandem-sync/tandem/config"
 	"github.com/tandem-sync/tandem/fault"
@@ -53,7 +54,63 @@ func TestCaptureOfStoredEntities(t *testing.T) {
 			if list, err = CaptureRemove(ctx, db, nil); err != nil || len(list) != 1 || list[0].Installed {
 				t.Errorf("%+v %v", list, err)
 			}
+			refreshed(t, db)
 		})
+	}
+}
+
+// refreshed checks that refreshing puts triggers back that are missing, leaves the
+// rest alone, and has all rows looked at once more.
+func refreshed(t *testing.T, db *store.DB) {
+	t.Helper()
+	ctx := t.Context()
+	var channel, connector int64
+	rounds := func() (last time.Time) {
+		t.Helper()
+		if err := db.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+			last, err = tx.LastPass(ctx, channel, connector)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	err := db.Write(ctx, "test", func(ctx context.Context, tx *store.Tx) error {
+		crm, err := tx.ChannelByName(ctx, "crm")
+		if err != nil {
+			return err
+		}
+		list, err := tx.PutConnectors(ctx, crm.ID, []store.Connector{{Name: "people", Entity: "people", Outward: true}})
+		if err != nil {
+			return err
+		}
+		channel, connector = crm.ID, list[0].ID
+		id, err := tx.StartPass(ctx, channel, connector, nil)
+		if err != nil {
+			return err
+		}
+		return tx.AdvancePass(ctx, store.PassStep{ID: id, Finished: true})
+	})
+	if err != nil || connector == 0 || rounds().IsZero() {
+		t.Fatalf("connector %d, error %v", connector, err)
+	}
+	for range 2 { // the second time nothing is to do
+		if err := CaptureRefresh(ctx, db, nil, "people", "quiet", "nobody"); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := CaptureStatus(ctx, db, nil, "people"); err != nil || !list[0].Right() || !rounds().IsZero() {
+			t.Fatalf("%+v %v, last round %s", list, err, rounds())
+		}
+	}
+	err = db.Write(ctx, "test", func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, "DROP TABLE people")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CaptureRefresh(ctx, db, nil, "people"); fault.CodeOf(err) != fault.CodeConfig {
+		t.Errorf("without a table: %v", err)
 	}
 }
 

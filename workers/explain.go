@@ -93,3 +93,9 @@ func (d *Desk) CaptureOf(ctx context.Context, entity string) (Capture, error) {
 	}
 	return list[0], nil
 }
+
+// RefreshCaptures brings the change triggers of entities in line; see
+// CaptureRefresh.
+func (d *Desk) RefreshCaptures(ctx context.Context, entities []string) error {
+	return CaptureRefresh(ctx, d.cfg.DB, d.cfg.Keys, entities...)
+}

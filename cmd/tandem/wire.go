@@ -25,6 +25,8 @@ type members struct {
 // closed after use.
 type desk struct{ open func() *workers.Desk }
 
+var _ api.Desk = desk{}
+
 // ExplainRecord tells everything that is known about a record.
 func (d desk) ExplainRecord(ctx context.Context, channel, connector string, q explain.Query) (explain.Record, error) {
 	k := d.open()
@@ -55,6 +57,13 @@ func (d desk) CaptureOf(ctx context.Context, entity string) (api.CaptureState, e
 		return api.CaptureState{}, err
 	}
 	return api.CaptureState{Mode: c.Mode, Right: c.Right(), Problems: append(append([]string{}, c.Problems...), c.Drift...)}, nil
+}
+
+// RefreshCaptures brings the change triggers of entities in line.
+func (d desk) RefreshCaptures(ctx context.Context, entities []string) error {
+	k := d.open()
+	defer k.Close()
+	return k.RefreshCaptures(ctx, entities)
 }
 
 // TestChannel tries a channel's remote step by step.
