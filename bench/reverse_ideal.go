@@ -75,7 +75,7 @@ func runIdealExport(ctx context.Context, args []string) error {
 	var db *sql.DB
 	var err error
 	if *postgres != "" {
-		db, err = sql.Open("postgres", *postgres)
+		db, err = sql.Open("postgres", *postgres+exportPlansPostgres)
 		x.db = exportPostgres{db}
 	} else if db, err = sql.Open("sqlite", "file:"+*sqlite+sqliteOptions); err == nil {
 		db.SetMaxOpenConns(1)

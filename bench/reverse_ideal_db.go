@@ -12,6 +12,10 @@ import (
 // exportPostgres is the ideal's side of PostgreSQL.
 type exportPostgres struct{ *sql.DB }
 
+// exportPlansPostgres has a block's rows found by their indexes: left to itself
+// PostgreSQL reads whole tables for a thousand keys of a hundred thousand.
+const exportPlansPostgres = "&enable_hashjoin=off&enable_mergejoin=off"
+
 const (
 	exportClaimPostgres = `UPDATE tandem_dirty SET claim_epoch = 1, claim_by = 'ideal' WHERE ctid = ANY(ARRAY(
 		SELECT ctid FROM tandem_dirty WHERE connector_id = $1 AND claim_epoch = 0 AND next_at <= now() ORDER BY next_at LIMIT $2 FOR UPDATE SKIP LOCKED))

@@ -81,6 +81,11 @@ func (b *bench) tandemTarget(ctx context.Context, database string, file func(url
 	}
 	if t.postgres {
 		t.postmaster = postmasterOf(ctx, t.db)
+		if b.explain > 0 {
+			if err := t.exec(ctx, fmt.Sprintf(explainSettings, b.explain.Milliseconds())); err != nil {
+				return nil, errors.Join(err, t.close())
+			}
+		}
 	}
 	if err := b.configure(ctx, t.target, file(url)); err != nil {
 		return nil, errors.Join(err, t.close())
@@ -197,8 +202,11 @@ func (t *reverseTarget) changeAll(ctx context.Context, n int) error {
 		_, err := tx.MarkDirty(ctx, t.connector, keys, "asked")
 		return err
 	})
-	if err = errors.Join(err, db.Close()); err != nil || !t.postgres {
+	if err = errors.Join(err, db.Close()); err != nil {
 		return err
+	}
+	if !t.postgres {
+		return t.exec(ctx, "DELETE FROM tandem_change")
 	}
 	return t.exec(ctx, "VACUUM ANALYZE contacts", "VACUUM ANALYZE tandem_link", "VACUUM ANALYZE tandem_dirty", "TRUNCATE tandem_change", "CHECKPOINT")
 }

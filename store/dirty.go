@@ -114,11 +114,14 @@ func (tx *Tx) ClaimDirty(ctx context.Context, l Lease, limit int, keys []string)
 		return tx.claimKeys(ctx, l, limit, sorted(keys))
 	}
 	var list []Dirty
+	// Its own claims, of which there may be many, need no look at the lease.
+	name := claimName(l.LeaseKey)
 	err := tx.inOrder(ctx, func() (err error) {
 		list, err = collect(ctx, tx, scanDirty, `UPDATE tandem_dirty SET claim_epoch = ?, claim_by = ? WHERE @ctid @one(
-			SELECT @ctid FROM tandem_dirty WHERE connector_id = ? AND next_at <= (SELECT @now) AND (claim_epoch = 0 OR NOT `+claimHeld+`)
+			SELECT @ctid FROM tandem_dirty WHERE connector_id = ? AND next_at <= (SELECT @now)
+				AND (claim_epoch = 0 OR (claim_epoch <> ? OR claim_by <> ?) AND NOT `+claimHeld+`)
 			ORDER BY next_at LIMIT ? @skip@end RETURNING `+dirtyColumns,
-			l.Epoch, claimName(l.LeaseKey), l.ConnectorID, l.ChannelID, limit)
+			l.Epoch, name, l.ConnectorID, l.Epoch, name, l.ChannelID, limit)
 		return err
 	})
 	if err != nil {

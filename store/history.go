@@ -168,9 +168,11 @@ func (tx *Tx) ChangesOf(ctx context.Context, connectorID int64, localID, remoteI
 // TurnsOf counts, per local row, how often in a row updates of the two sides took
 // turns since a time, each giving one field the value again that it had given it
 // before: two programs that each insist on their own. People who edit a record
-// on both sides do not do that. More than thirty turns count whatever the values. columns has the local column of each remote path;
-// a row counts with its worst field, and rows without a turn are not there.
-func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, since time.Time, columns map[string]string) (map[string]int, error) {
+// on both sides do not do that. More than thirty turns count whatever the values.
+// Rows that may have more turns than above are looked at, the others are not there:
+// they have no more lines than that. columns has the local column of each remote
+// path; a row counts with its worst field.
+func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, since time.Time, above int, columns map[string]string) (map[string]int, error) {
 	turns := map[string]int{}
 	if len(keys) == 0 {
 		return turns, nil
@@ -181,8 +183,12 @@ func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, sin
 		records[i] = recordOf("l/", k)
 		byRecord[records[i]] = k
 	}
+	records, err := tx.changedOften(ctx, connectorID, sorted(records), since, above)
+	if err != nil || len(records) == 0 {
+		return turns, err
+	}
 	fields := map[[2]string]*insistence{}
-	err := tx.each(ctx, func(row scanner) error {
+	err = tx.each(ctx, func(row scanner) error {
 		var rec string
 		var body jsonText
 		if err := row.Scan(&rec, &body); err != nil {
@@ -207,11 +213,29 @@ func (tx *Tx) TurnsOf(ctx context.Context, connectorID int64, keys []string, sin
 		}
 		return nil
 	}, "SELECT record, body FROM tandem_change WHERE connector_id = ? AND record IS NOT NULL AND record @any(?) AND at >= ? ORDER BY seq",
-		connectorID, tx.texts(sorted(records)), tx.time(since))
+		connectorID, tx.texts(records), tx.time(since))
 	if err != nil {
 		return nil, fmt.Errorf("turns of connector %d: %w", connectorID, err)
 	}
 	return turns, nil
+}
+
+// changedOften gives those of records that have more than above lines since a time.
+func (tx *Tx) changedOften(ctx context.Context, connectorID int64, records []string, since time.Time, above int) ([]string, error) {
+	q := `SELECT record FROM tandem_change WHERE connector_id = ? AND record IS NOT NULL AND record @any(?) AND at >= ?
+		GROUP BY record HAVING count(*) > ?`
+	args := []any{connectorID, tx.texts(records), tx.time(since), above}
+	if tx.db.dialect == Postgres {
+		// Each record by the index, however long the history is believed to be.
+		q = `SELECT u.r FROM unnest(?::text[]) AS u(r) CROSS JOIN LATERAL (SELECT count(*) AS n FROM
+			(SELECT 1 FROM tandem_change WHERE connector_id = ? AND record = u.r AND at >= ? LIMIT ?) c) c WHERE c.n > ?`
+		args = []any{tx.texts(records), connectorID, tx.time(since), above + 1, above}
+	}
+	often, err := collect(ctx, tx, scanText, q, args...)
+	if err != nil {
+		return nil, fmt.Errorf("turns of connector %d: %w", connectorID, err)
+	}
+	return often, nil
 }
 
 // insistence follows one field of a row through its updates.

@@ -95,17 +95,52 @@ func (tx *Tx) UpdateLinks(ctx context.Context, list []Link) (n int64, err error)
 	if len(list) == 0 {
 		return 0, nil
 	}
-	// An INSERT that always meets its row: so PostgreSQL finds each by the index,
-	// whatever it believes about the size of the table; see byID.
-	filter := " JOIN tandem_link x ON x.connector_id = u.c AND x.remote_id = u.r WHERE true"
-	if tx.db.dialect == Postgres {
-		filter = " CROSS JOIN LATERAL (SELECT 1 FROM tandem_link WHERE connector_id = u.c AND remote_id = u.r LIMIT 1) x ORDER BY u.n"
+	list = inLockOrder(list)
+	if tx.db.dialect == SQLite {
+		n, err = tx.updateLinksSQLite(ctx, list)
+	} else {
+		// An INSERT that always meets its row: so PostgreSQL finds each by the index,
+		// whatever it believes about the size of the table; see byID.
+		source, args := tx.linkSource(list, " CROSS JOIN LATERAL (SELECT 1 FROM tandem_link WHERE connector_id = u.c AND remote_id = u.r LIMIT 1) x ORDER BY u.n")
+		n, err = tx.exec(ctx, "INSERT INTO tandem_link ("+allLinkColumns+") "+source+putLinkConflict+
+			", version = excluded.version, pass = excluded.pass, written_at = excluded.written_at, writes = excluded.writes", args...)
 	}
-	source, args := tx.linkSource(inLockOrder(list), filter)
-	n, err = tx.exec(ctx, "INSERT INTO tandem_link ("+allLinkColumns+") "+source+putLinkConflict+
-		", version = excluded.version, pass = excluded.pass, written_at = excluded.written_at, writes = excluded.writes", args...)
 	if err != nil {
 		return 0, fmt.Errorf("update links: %w", err)
+	}
+	return n, nil
+}
+
+// updateLinksSQLite updates link by link, which in one process is the fastest.
+// Nearly all stay with their row in their state; a statement that names neither
+// leaves the indexes of the two alone.
+func (tx *Tx) updateLinksSQLite(ctx context.Context, list []Link) (n int64, err error) {
+	const set = `UPDATE tandem_link SET hash = ?, base = ?, customs = nullif(?, ''), read_at = ?,
+		version = nullif(?, ''), pass = nullif(?, 0), written_at = nullif(?, 0), writes = nullif(?, '')`
+	const at = " WHERE connector_id = ? AND remote_id = ?"
+	same, err := tx.PrepareContext(ctx, set+at+" AND local_key = ? AND state = ?")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = same.Close() }() // its own error adds nothing
+	for i := range list {
+		l := &list[i]
+		values := []any{l.Hash, l.Base, l.Customs, l.ReadAt, l.Version, l.Pass, l.WrittenAt, l.Writes}
+		res, err := same.ExecContext(ctx, append(values, l.ConnectorID, l.RemoteID, l.LocalKey, int64(l.State))...)
+		if err != nil {
+			return 0, err
+		}
+		done, err := res.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		if done == 0 {
+			done, err = tx.exec(ctx, set+", local_key = ?, state = ?"+at, append(values, l.LocalKey, int64(l.State), l.ConnectorID, l.RemoteID)...)
+			if err != nil {
+				return 0, err
+			}
+		}
+		n += done
 	}
 	return n, nil
 }

@@ -296,7 +296,7 @@ func (x *exporter) takeTurns(ctx context.Context, tx *store.Tx, items map[string
 	for f, path := range x.fields {
 		columns[path] = x.C.Manual.Fields()[f].Local
 	}
-	turns, err := tx.TurnsOf(ctx, x.C.ID, keys, since, columns)
+	turns, err := tx.TurnsOf(ctx, x.C.ID, keys, since, maxTurns, columns)
 	for key, n := range turns {
 		items[key].turns = n
 	}

@@ -14,7 +14,7 @@ type sizes struct{ now, least, top int }
 // The sizes of a block. It is booked when all of it is sent, and while its rows
 // are claimed a direct sync of them has to wait.
 const (
-	exportSingle, exportSingleLeast, exportSingleTop    = 32, 8, 512
+	exportSingle, exportSingleLeast, exportSingleTop    = 32, 8, 1024
 	exportBatched, exportBatchedLeast, exportBatchedTop = 500, 100, 1000
 	// A full block that took less is followed by a larger one, one that took far
 	// longer by a smaller one.
