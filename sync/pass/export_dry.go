@@ -106,7 +106,10 @@ func (x *exporter) showItem(r *results, it *outItem) {
 			op, fields = "unlink", []store.FieldChange{{Reason: it.why}}
 		default:
 			r.add.Unchanged++
-			return
+			if len(it.fields) == 0 {
+				return
+			}
+			op = "skip"
 		}
 	}
 	r.lines = append(r.lines, x.line(it, op, fields))

@@ -285,6 +285,9 @@ func (x *exporter) take(it *outItem, want []record.Value) {
 			x.leave(it, f)
 		case v.Winner == judge.WinUnresolved:
 			it.disputed = append(it.disputed, x.conflict(it, f, want[f]))
+		case v.Reason == judge.ReasonRequired:
+			// It would have cleared the field there: told, and not done.
+			it.fields = append(it.fields, x.change(f, it.remote[f], it.there[f], v))
 		}
 	}
 }

@@ -159,6 +159,9 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 			r.lines = append(r.lines, x.line(it, "unlink", []store.FieldChange{{Reason: it.why}}))
 		} else {
 			r.add.Unchanged++
+			if len(it.fields) > 0 {
+				r.lines = append(r.lines, x.line(it, "skip", it.fields))
+			}
 		}
 	case it.order.Op == channels.OrderCreate:
 		x.told(it)

@@ -72,6 +72,9 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 			pl.p.disputed = append(pl.p.disputed, pl.dispute(it, f, row.Key, local[f], want[f], base))
 			pl.note(it, f, local[f], want[f], v)
 		default:
+			if v.Reason == judge.ReasonRequired {
+				pl.note(it, f, local[f], want[f], v)
+			}
 			pl.p.agreed = append(pl.p.agreed, store.ConflictKey{LocalKey: row.Key, Field: m.Fields()[f].Local})
 		}
 	}

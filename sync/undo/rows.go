@@ -191,9 +191,11 @@ func (r *restorer) plan(e *edit) {
 func (r *restorer) field(l *store.Change, f *store.FieldChange, back []record.Value) {
 	m := r.c.Manual
 	names := m.LocalColumns()
+	writer := "remote"
 	if l.Side == "remote" {
-		names = m.RemotePaths()
-	} else if f.Winner != "remote" {
+		names, writer = m.RemotePaths(), "local"
+	}
+	if f.Winner != writer {
 		return // told, not written
 	}
 	at := slices.Index(names, f.Field)
