@@ -127,7 +127,7 @@ func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lea
 		if run.Trigger == store.TriggerChange {
 			l, leave := p.lingerer(sl.ConnectorID, c.Entity, lingerFor)
 			defer leave()
-			in.More, in.Fetch = l.more, l.fetch
+			in.More, in.Heard, in.Fetch = l.more, l.ear.bell, l.fetch
 		}
 		return r.Run(ctx, in)
 	}

@@ -31,6 +31,9 @@ type outBatch struct {
 	readAt int64
 	began  time.Time // when it was claimed, by our clock
 
+	// open and skipped say whether the connector had any parked and any skipped items.
+	open, skipped bool
+
 	left    atomic.Int64  // chunks that are not through
 	sent    chan struct{} // closed when none is left
 	settled chan struct{} // closed when the block is booked
@@ -236,7 +239,8 @@ func (x *exporter) preview(ctx context.Context, keys []string) (*outBatch, error
 	return b, err
 }
 
-// fill reads what the database knows of a batch: rows, links, open creates.
+// fill reads what the database knows of a batch: rows, links, open creates, and
+// whether anything is parked.
 func (x *exporter) fill(ctx context.Context, tx *store.Tx, b *outBatch) error {
 	now, err := tx.Now(ctx)
 	if err != nil {
@@ -272,6 +276,9 @@ func (x *exporter) fill(ctx context.Context, tx *store.Tx, b *outBatch) error {
 	}
 	for key, times := range untaken {
 		changedAlso(&at[key].dirty, times)
+	}
+	if b.open, b.skipped, err = tx.OpenOrSkipped(ctx, x.C.ID); err != nil {
+		return err
 	}
 	rows, err := x.C.Local.Load(ctx, tx, keys)
 	for i := range rows {

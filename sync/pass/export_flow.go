@@ -126,7 +126,7 @@ func (f *flow) claims(out chan<- *outBatch) {
 		if f.ending() || f.limited() || f.blocks > 0 && f.expired() {
 			return
 		}
-		began := f.Clock.Now()
+		began, room := f.Clock.Now(), f.room()
 		b, err := f.claim(f.ctx)
 		if err != nil {
 			f.halt(err)
@@ -142,7 +142,26 @@ func (f *flow) claims(out chan<- *outBatch) {
 		case <-f.ctx.Done():
 			return
 		}
+		if !f.following(b, len(b.items) < room) {
+			return
+		}
 	}
+}
+
+// following reports whether to claim another block after b. Where something tells
+// of rows that become due, one that had all of them is followed by the next that is
+// told of while it is under way.
+func (f *flow) following(b *outBatch, all bool) bool {
+	if f.in.Heard == nil || !all {
+		return true
+	}
+	select {
+	case <-f.in.Heard:
+		return true
+	case <-b.settled:
+	case <-f.ctx.Done():
+	}
+	return false
 }
 
 // prepares brings blocks to the point at which they can be sent. One that comes

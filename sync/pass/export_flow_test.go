@@ -256,3 +256,47 @@ func TestFailedBookingEndsTheFlow(t *testing.T) {
 		eq(t, "pushed", c.Pushed, 0)
 	})
 }
+
+// TestChangeDuringTheLastBlock: what is told of while the last rows are being sent
+// is taken up, claimed and sent beside them.
+func TestChangeDuringTheLastBlock(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		p := parallelPair(b, 2, 2)
+		_, err := p.tryPush(5)
+		must(t, err)
+		p.exec("UPDATE contacts SET name = 'slow' WHERE email = '0@x.org'")
+		p.relay()
+		bell, out := make(chan struct{}, 1), make(chan struct{})
+		p.w.meddle = func(o *channels.Order) (channels.Result, bool) {
+			if o.ID == "1" {
+				close(out)
+				return channels.Result{}, false
+			}
+			p.exec("UPDATE contacts SET name = 'quick' WHERE email = '1@x.org'")
+			bell <- struct{}{}
+			select {
+			case <-out:
+			case <-time.After(time.Minute):
+				t.Error("the change does not go out while a call waits")
+			}
+			return channels.Result{}, false
+		}
+		c, taken := p.connector(), 0
+		in := p.beginPush(store.Spec{})
+		in.Heard = bell
+		in.Fetch = func(ctx context.Context, tx *store.Tx) (func(), error) {
+			r, _, err := tx.FetchChanges(ctx, c.Entity, c.ID, 10, 0, 0)
+			return func() { taken += r.Taken }, err
+		}
+		_, err = (&pass.Reverse{DB: p.db, C: c, Clock: clock.System{}, BatchRecords: 5}).Run(t.Context(), in)
+		must(t, err)
+		in = p.again(in)
+		p.end(in)
+		eq(t, "pushed", in.Slice.Counters.Pushed, 2)
+		eq(t, "taken up", taken, 1)
+		eq(t, "name", p.there("1", "name"), "quick")
+		p.w.meddle = nil
+		p.quiet()
+	})
+}

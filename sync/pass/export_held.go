@@ -16,7 +16,7 @@ func byRound(reason string) bool {
 // and on rounds over all rows those that are parked with the data that they have.
 // With other values, or under another mapping, the skip holds no longer.
 func (x *exporter) heldOut(ctx context.Context, b *outBatch) error {
-	if x.in.Run.Spec.Flags.Force {
+	if x.in.Run.Spec.Flags.Force || !b.open && !b.skipped {
 		return nil
 	}
 	keys := make([]string, 0, len(b.items))
@@ -24,12 +24,11 @@ func (x *exporter) heldOut(ctx context.Context, b *outBatch) error {
 		keys = append(keys, b.items[i].key)
 	}
 	var skipped, parked map[string][]string
-	err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		open, some, err := tx.OpenOrSkipped(ctx, x.C.ID)
-		if err == nil && open {
+	err := x.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		if b.open {
 			parked, err = tx.ParkedOut(ctx, x.C.ID, keys)
 		}
-		if err == nil && some {
+		if err == nil && b.skipped {
 			skipped, err = tx.SkippedOut(ctx, x.C.ID, keys)
 		}
 		return err

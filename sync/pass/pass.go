@@ -104,6 +104,9 @@ type Input struct {
 	// More, where it is set, is asked when nothing is left to export: it waits a
 	// moment for changes that are on their way and reports whether there are any.
 	More func(ctx context.Context) (bool, error)
+	// Heard, where it is set, gets a value when rows have become due or Fetch has
+	// something to do. More looks at it, too.
+	Heard <-chan struct{}
 	// Fetch, where it is set, is called in every transaction that claims what is
 	// due, before it does: it may make more due. taken, where it is not nil, is
 	// called when the transaction has been committed.
