@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lib/pq"
 )
@@ -216,29 +217,26 @@ type LinkSeen struct {
 	ReadAt   int64  `json:"a"`
 }
 
-// LockSeenLinks locks the live links of local keys, in the order of
-// LockLinksByLocal, and gives the keys of those that are not as they were seen:
-// there is none any more, it has another remote id, or its record has been read
-// since.
+// LockSeenLinks locks links in the order of their remote ids, like LockLinks does,
+// and gives the local keys of those that are not as they were seen: there is none
+// any more, it is another row's or apart, or its record has been read since.
 func (tx *Tx) LockSeenLinks(ctx context.Context, connectorID int64, list []LinkSeen) (other []string, err error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
 	if tx.db.dialect == SQLite {
-		return collect(ctx, tx, scanText, `SELECT j.value->>'k' FROM @rows(?) LEFT JOIN tandem_link l INDEXED BY tandem_link_local
-			ON l.connector_id = ? AND l.state = 0 AND l.local_key = j.value->>'k'
-			WHERE l.remote_id IS NOT j.value->>'r' OR l.read_at > j.value->>'a'`, jsonList(list), connectorID)
+		return collect(ctx, tx, scanText, `SELECT j.value->>'k' FROM @rows(?) LEFT JOIN tandem_link l ON l.connector_id = ? AND l.remote_id = j.value->>'r'
+			WHERE l.local_key IS NOT j.value->>'k' OR l.state <> 0 OR l.read_at > j.value->>'a'`, jsonList(list), connectorID)
 	}
+	list = slices.SortedFunc(slices.Values(list), func(a, b LinkSeen) int { return strings.Compare(a.RemoteID, b.RemoteID) })
 	keys, ids, reads := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
 	for i, l := range list {
 		keys[i], ids[i], reads[i] = l.LocalKey, l.RemoteID, l.ReadAt
 	}
-	other, err = collect(ctx, tx, scanText, `SELECT s.k FROM
-		(SELECT u.k, u.r, u.a, f.remote_id AS found FROM unnest(?::text[], ?::text[], ?::bigint[]) AS u(k, r, a) LEFT JOIN LATERAL
-			(SELECT remote_id FROM tandem_link WHERE connector_id = ? AND local_key = u.k AND state = 0 LIMIT 1) f ON true ORDER BY 4 OFFSET 0) s
-		LEFT JOIN LATERAL (SELECT remote_id, local_key, state, read_at FROM tandem_link WHERE connector_id = ? AND remote_id = s.found LIMIT 1 @nokey) l ON true
-		WHERE l.remote_id IS DISTINCT FROM s.r OR l.local_key <> s.k OR l.state <> 0 OR l.read_at > s.a`,
-		pq.StringArray(keys), pq.StringArray(ids), pq.Int64Array(reads), connectorID, connectorID)
+	other, err = collect(ctx, tx, scanText, `SELECT u.k FROM unnest(?::text[], ?::text[], ?::bigint[]) AS u(k, r, a) LEFT JOIN LATERAL
+			(SELECT local_key, state, read_at FROM tandem_link WHERE connector_id = ? AND remote_id = u.r LIMIT 1 @nokey) l ON true
+		WHERE l.local_key IS DISTINCT FROM u.k OR l.state <> 0 OR l.read_at > u.a`,
+		pq.StringArray(keys), pq.StringArray(ids), pq.Int64Array(reads), connectorID)
 	if err != nil {
 		return nil, fmt.Errorf("lock links: %w", err)
 	}
