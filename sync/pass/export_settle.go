@@ -15,7 +15,7 @@ import (
 const (
 	laterBase = 2 * time.Second
 	laterMost = 10 * time.Minute
-	// pullPause is how long a row waits for the direct sync of its record.
+	// pullPause is how long a row waits at first for the direct sync of its record.
 	pullPause = 3 * time.Second
 	// refPause is how long a row waits for the record that it refers to.
 	refPause = time.Minute
@@ -148,6 +148,14 @@ func (it *outItem) version() store.DirtyDone {
 // bookSettled books a row that both sides agree on now.
 func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 	x.bookLink(r, it, now)
+	pulls := it.reread && it.dec.Conflicts > 0
+	if pulls && it.order == nil && it.dirty.Attempts+1 >= maxTries {
+		it.end(fateParked, "not_pulled", fault.New(fault.Permanent, "not_pulled", "export",
+			"the remote's values win in row %s, and could not be written here in %d tries", it.key, maxTries).
+			WithHint("look for the record among what is parked on its way here, and retry that"))
+		x.bookParked(r, it)
+		return
+	}
 	r.unpark = append(r.unpark, it.key)
 	if it.link != nil && len(it.dec.Verdicts) > 0 {
 		r.resolved = append(r.resolved, x.agreed(it)...)
@@ -185,10 +193,11 @@ func (x *exporter) bookSettled(r *results, it *outItem, now time.Time) {
 		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(refPause), Reason: "ref"})
 		return
 	}
-	if it.reread && it.dec.Conflicts > 0 {
+	if pulls {
 		// The remote's value wins a field that was changed here, too. The row
 		// stays on the list until the direct sync has written it.
-		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(pullPause), Reason: "pull_first"})
+		wait := min(pullPause<<min(it.dirty.Attempts, 16), laterMost)
+		r.later = append(r.later, store.DirtyDefer{LocalKey: it.key, Version: it.dirty.Version, Until: now.Add(wait), Reason: "pull_first", CountAttempt: true})
 		return
 	}
 	r.done = append(r.done, it.version())

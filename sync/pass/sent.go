@@ -83,7 +83,25 @@ func (x *exporter) sentBefore(it *outItem) {
 		return
 	}
 	it.refs.toLocal(x.C.Manual, local)
+	oneWay(local, sent, it.local, it.there)
 	it.sent = halves{local, sent}
+}
+
+// oneWay fills in what a row held in fields that travel to the remote only: no
+// mapping leads back from what was sent. It is what the row holds where that
+// would be sent again, else anything but that.
+func oneWay(local, sent, now, there []record.Value) {
+	for f := range sent {
+		switch {
+		case local[f].Has() || !sent[f].Has():
+		case there[f] == sent[f]:
+			local[f] = now[f]
+		case now[f] != sent[f]:
+			local[f] = sent[f]
+		default:
+			local[f] = record.NullValue
+		}
+	}
 }
 
 // createdFrom is the local side of what a create sends.
@@ -122,7 +140,7 @@ func (pl *planner) loadIntents(ctx context.Context, keys []string) error {
 
 // sentBase is the base of a pair that is new, where the row was sent before and
 // nobody heard what became of it.
-func (pl *planner) sentBase(key string, remote []record.Value) halves {
+func (pl *planner) sentBase(key string, remote, now, there []record.Value) halves {
 	sent := sentValues(pl.s.C.Manual, pl.intents[key])
 	if sent == nil {
 		return halves{}
@@ -131,5 +149,6 @@ func (pl *planner) sentBase(key string, remote []record.Value) halves {
 	if _, err := pl.toLocal(&record.Record{Values: sent}, local); err != nil {
 		return halves{}
 	}
+	oneWay(local, sent, now, there)
 	return sentBase(halves{local, sent}, remote)
 }

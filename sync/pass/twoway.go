@@ -40,7 +40,7 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 	}
 	base := baseOf(link, n)
 	if base.local == nil {
-		base = pl.sentBase(row.Key, it.remote)
+		base = pl.sentBase(row.Key, it.remote, local, there)
 	}
 	dirty := pl.dirty[row.Key]
 	changed := row.Modified

@@ -23,8 +23,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // seeds is how many histories a plain test run plays; TANDEM_SIM_SEEDS plays
 // more, from TANDEM_SIM_FIRST on, TANDEM_SIM_SEED one. TANDEM_SIM_SHRINK=off
-// leaves a failing history as it is.
-const seeds = 200
+// leaves a failing history as it is; TANDEM_SIM_STOP=on plays one after the other
+// and ends with the first that fails.
+const seeds = 500
 
 func TestTwoWaySync(t *testing.T) {
 	first, n := uint64(1), uint64(seeds)
@@ -42,9 +43,12 @@ func TestTwoWaySync(t *testing.T) {
 	var failed []uint64
 	faults := map[string]int{}
 	t.Run("seeds", func(t *testing.T) {
-		for seed := first; seed < first+n; seed++ {
+		stop := os.Getenv("TANDEM_SIM_STOP") == "on"
+		for seed := first; seed < first+n && (!stop || !t.Failed()); seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				t.Parallel()
+				if !stop {
+					t.Parallel()
+				}
 				h := play(t, generate(seed), image)
 				mu.Lock()
 				defer mu.Unlock()
@@ -87,7 +91,7 @@ func TestRegress(t *testing.T) {
 // TestSameSeedSameHistory is what makes a failing seed worth anything.
 func TestSameSeedSameHistory(t *testing.T) {
 	image := blank(t)
-	for seed := uint64(1); seed <= 5; seed++ {
+	for seed := uint64(1); seed <= 8; seed++ {
 		a, b := play(t, generate(seed), image), play(t, generate(seed), image)
 		if a.hash != b.hash || a.steps != b.steps {
 			at := 0

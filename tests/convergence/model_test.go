@@ -34,16 +34,17 @@ type model struct {
 	gone map[string]string
 	// acts counts what people did to an identity after the beginning.
 	acts   map[string]int
-	blind  map[string]bool   // values that were written over without anybody's fault
-	unsure map[string]bool   // values that a remote spells in its own way and never told of
-	rows   map[string]string // the identity that was last seen under a key
-	reused bool              // a key was given to another row
+	blind  map[string]bool     // values that were written over without anybody's fault
+	unsure map[string]bool     // values that a remote spells in its own way and never told of
+	rows   map[string]string   // the identity that was last seen under a key
+	reused bool                // a key was given to another row
+	hands  map[string]touching // what each worker deals with, see touch
 	broken []string
 	story  []string // what happened, for people
 }
 
 func newModel() *model {
-	return &model{edits: map[string]*edit{}, gone: map[string]string{}, acts: map[string]int{}, rows: map[string]string{}, blind: map[string]bool{}, unsure: map[string]bool{}}
+	return &model{edits: map[string]*edit{}, gone: map[string]string{}, acts: map[string]int{}, rows: map[string]string{}, blind: map[string]bool{}, unsure: map[string]bool{}, hands: map[string]touching{}}
 }
 
 // breaks notes that a promise was broken.
@@ -173,7 +174,7 @@ func (m *model) replaced() map[string]bool {
 // contested reports whether an item waits because two rows want to be one record:
 // after a key was given to another row, that is for a person to settle.
 func (m *model) contested(p item) bool {
-	return m.reused && (p.Kind == "duplicate_identity" || p.Reason == "refused_by_database")
+	return m.reused && (p.Kind == "duplicate_identity" || p.Reason == "refused_by_database" || p.Reason == "not_pulled")
 }
 
 func (m *model) holds(key, email string) { m.rows[key] = email }

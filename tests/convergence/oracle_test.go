@@ -11,13 +11,13 @@ import (
 // memory is what the oracles remember between steps.
 type memory struct {
 	batches, epochs map[int64]int64
-	owners          map[string]string
+	owners          map[[2]int64]string // of the epochs of leases
 	marks           map[int64]int64
 	rows            map[int64]row
 }
 
 func newMemory() memory {
-	return memory{batches: map[int64]int64{}, epochs: map[int64]int64{}, owners: map[string]string{}, marks: map[int64]int64{}, rows: map[int64]row{}}
+	return memory{batches: map[int64]int64{}, epochs: map[int64]int64{}, owners: map[[2]int64]string{}, marks: map[int64]int64{}, rows: map[int64]row{}}
 }
 
 // invariants hold after every step.
@@ -144,6 +144,8 @@ func (w *world) check() {
 	w.kept(final, said)
 	w.lonely(rows)
 	w.fixpoint()
+	w.echo()
+	w.accounted()
 }
 
 type link struct {
@@ -302,32 +304,4 @@ func (w *world) lonely(rows []row) {
 			w.m.breaks("%s was deleted at %s and is still at %s", email, where, left[email])
 		}
 	}
-}
-
-// fixpoint: further complete runs write nothing on any side.
-func (w *world) fixpoint() {
-	for range 3 {
-		before := w.written()
-		w.cycle(store.ModeFull)
-		if after := w.written(); after != before {
-			w.m.breaks("a run with nothing to do wrote: %+v, then %+v", before, after)
-		}
-	}
-}
-
-// written counts what was ever written.
-type written struct {
-	Local, Pushed int
-	A, B, Echoes  int
-}
-
-func (w *world) written() written {
-	var n written
-	must(w.t, w.db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT coalesce(sum(CASE WHEN shard = 'push' THEN 0 ELSE n_created + n_updated + n_deleted END), 0), coalesce(sum(n_pushed), 0)
-			FROM tandem_slice`).Scan(&n.Local, &n.Pushed)
-	}))
-	a, b := w.remotes["A"], w.remotes["B"]
-	n.A, n.B, n.Echoes = a.writes, b.writes, a.echoes+b.echoes
-	return n
 }

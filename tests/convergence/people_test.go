@@ -3,7 +3,9 @@ package convergence
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/tandem-sync/tandem/store"
 )
@@ -58,9 +60,16 @@ func (w *world) insert(ctx context.Context, tx *store.Tx, id int64, email string
 		key = nil
 	}
 	name, phone, city := w.m.token("L"), w.m.token("L"), w.m.token("L")
-	if _, err := tx.ExecContext(ctx, "INSERT INTO contacts (id, email, name, phone, city) VALUES (?, ?, ?, ?, ?)", key, email, name, phone, city); err != nil {
+	var now int64
+	err := tx.GetContext(ctx, &now, "INSERT INTO contacts (id, email, name, phone, city) VALUES (?, ?, ?, ?, ?) RETURNING id", key, email, name, phone, city)
+	if err != nil {
 		return err
 	}
+	if now <= w.highest {
+		w.m.reused = true // SQLite gave the key of the last row, which is gone
+		w.m.dropped(email, "L", false)
+	}
+	w.highest = max(w.highest, now)
 	for _, v := range []string{name, phone, city} {
 		w.m.wrote(v, old, "L", email)
 	}
@@ -78,7 +87,9 @@ func (w *world) do(a act) {
 		w.request(a.At, store.KindSync, store.ModeFull)
 	case a.What == actPush:
 		w.request(a.At, store.KindReverseSync, store.ModeIncremental)
-	case chain && (a.What == actEdits || a.What == actReuse || a.What == actTwin):
+	case chain && (a.What == actEdits || a.What == actReuse || a.What == actTwin || a.What == actClash):
+	case a.What == actClash:
+		w.clash(a)
 	case a.At == "L" && !chain:
 		w.local(a)
 	case chain:
@@ -103,6 +114,13 @@ func (w *world) local(a act) {
 			return nil
 		}
 		r, also := rows[a.Row%len(rows)], rows[a.Also%len(rows)]
+		if a.who != "" {
+			i := slices.IndexFunc(rows, func(r row) bool { return fold(r.Email) == fold(a.who) })
+			if i < 0 {
+				return nil
+			}
+			r = rows[i]
+		}
 		switch a.What {
 		case actEdit:
 			return w.editRow(ctx, tx, r, 1+a.Also%3)
@@ -164,6 +182,12 @@ func (w *world) there(r *remote, a act) {
 		return
 	}
 	c := list[a.Row%len(list)]
+	if a.who != "" {
+		if c = r.named(a.who); c == nil {
+			r.mu.Unlock()
+			return
+		}
+	}
 	id, f := c.id, 1+a.Also%3
 	old := c.vals[f]
 	r.mu.Unlock()
@@ -184,6 +208,7 @@ func (w *world) there(r *remote, a act) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.vals[f], c.updated = r.spelled(v), r.now()
+	c.late = time.Now().Add(time.Duration(r.Late) * time.Second)
 	c.version++
 }
 

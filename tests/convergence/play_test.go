@@ -2,6 +2,7 @@ package convergence
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,11 @@ func (w *world) run() {
 		synctest.Wait() // nobody is on the way any more when people and faults come
 		w.m.step = w.steps
 		for len(acts) > 0 && acts[0].Step < w.steps {
-			w.do(acts[0])
+			if acts[0].On == "" {
+				w.do(acts[0])
+			} else {
+				w.ambushes = append(w.ambushes, acts[0])
+			}
 			acts = acts[1:]
 		}
 		for len(faults) > 0 && faults[0].Step < w.steps {
@@ -37,6 +42,9 @@ func (w *world) run() {
 		}
 	}
 }
+
+// loud tells of every step also when nothing fails any more.
+func loud() bool { return os.Getenv("TANDEM_SIM_SEED") != "" }
 
 // note adds a step to the history.
 func (w *world) note(format string, args ...any) {
@@ -98,7 +106,7 @@ func (f *mess) fits(x *bubble.Waiter) bool {
 	case faultLost:
 		return x.Point == "tx.after_commit"
 	case faultFreeze:
-		return !x.InTx()
+		return !x.InTx() && working(x.Point)
 	case faultWorker:
 		return strings.HasPrefix(x.Point, "remote.written")
 	}
@@ -115,6 +123,13 @@ func (w *world) decide(x *bubble.Waiter) {
 	k := w.workers[x.Worker]
 	if x.Life != k.life {
 		x.Go(bubble.ErrDead)
+		return
+	}
+	if x.Point == "tx.after_commit" {
+		w.committed(k)
+	}
+	if w.ambush(x) {
+		w.sched.Back(x)
 		return
 	}
 	for i := range w.armed {
@@ -138,12 +153,14 @@ func (w *world) strike(k *worker, x *bubble.Waiter, f mess) {
 	case faultLost:
 		x.Go(bubble.ErrLost)
 	case faultPause:
+		w.dozed = w.dozed || x.InTx()
 		time.Sleep(past)
 		x.Go(nil)
 	case faultFreeze:
-		w.sched.Freeze(x.Worker, w.steps+10+f.Arg%90)
-		time.Sleep(past)
-		x.Go(nil)
+		// Half of them are stopped for so long that another one takes over.
+		w.sched.Freeze(x.Worker, w.steps+20+f.Arg%160)
+		time.Sleep(past + time.Duration(f.Arg%2)*lease)
+		w.sched.Back(x)
 	}
 }
 
@@ -156,9 +173,10 @@ func (w *world) heal() {
 	}
 	w.copies, w.armed = nil, nil
 	w.net.Calm()
-	w.sched.Release()
+	w.sched.Thaw()
 	w.healed = time.Now()
-	w.asking.Wait()
+	w.ambushes = nil
+	w.serve(10 * time.Second) // all that was changed shows by now
 	w.settle()
 	// What was told of as a change must arrive without anybody looking at
 	// everything.
@@ -177,8 +195,27 @@ func (w *world) cycle(mode store.Mode) {
 	for _, at := range []string{"A", "B"} {
 		w.request(at, store.KindSync, mode)
 	}
-	w.asking.Wait()
 	w.settle()
+}
+
+// serve lets everybody go on for a while, one at a time as before.
+func (w *world) serve(d time.Duration) {
+	for until := time.Now().Add(d); time.Now().Before(until); {
+		x := w.sched.Next(w.steps)
+		if x == nil {
+			w.sched.Idle(time.Until(until))
+			continue
+		}
+		w.sched.Note("w%d %s", x.Worker, x.Point)
+		if loud() {
+			w.m.say("w%d %s", x.Worker, x.Point)
+		}
+		if x.Worker != people && x.Life != w.workers[x.Worker].life {
+			x.Go(bubble.ErrDead)
+			continue
+		}
+		x.Go(nil)
+	}
 }
 
 const quiet = `SELECT (SELECT count(*) FROM tandem_change_log) AS log, (SELECT count(*) FROM tandem_dirty) AS dirty,
@@ -200,7 +237,10 @@ func (w *world) settle() {
 		return
 	}
 	for began := time.Now(); time.Since(began) < bound; {
-		time.Sleep(time.Second)
+		w.serve(time.Second)
+		if w.asks.Load() > 0 {
+			continue
+		}
 		must(w.t, w.db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error { return tx.GetContext(ctx, &open, quiet) }))
 		if open.Log+open.Dirty+open.Intents+open.Runs == 0 {
 			return

@@ -19,12 +19,15 @@ import (
 
 // contact is a record of a simulated remote.
 type contact struct {
+	m       *model
+	name    string // of its remote
 	id      string
 	vals    [len(fields)]string
 	updated time.Time
 	version int
 	deleted bool
 	shows   time.Time                      // in listings and look-ups from then on
+	late    time.Time                      // in listings of changes from then on
 	guards  bool                           // tells its version
 	told    map[string][len(fields)]string // what it held when each reader read it last
 }
@@ -56,7 +59,7 @@ func (r *remote) now() time.Time {
 // add makes a record; the caller holds the lock.
 func (r *remote) add(vals [len(fields)]string) *contact {
 	r.nextID++
-	c := &contact{id: strings.ToLower(r.name) + strconv.Itoa(r.nextID), updated: r.now(), version: 1, guards: r.Guards, told: map[string][len(fields)]string{}}
+	c := &contact{m: r.m, name: r.name, id: strings.ToLower(r.name) + strconv.Itoa(r.nextID), updated: r.now(), version: 1, guards: r.Guards, told: map[string][len(fields)]string{}}
 	for f, v := range vals {
 		c.vals[f] = r.spelled(v)
 	}
@@ -139,6 +142,7 @@ func (c simConnector) Get(ctx context.Context, names, ids []string) ([]record.Re
 	if err := c.r.failsRead(); err != nil {
 		return nil, err
 	}
+	c.r.m.fresh(ctx)
 	var out []record.Record
 	for _, id := range ids {
 		x, ok := c.r.all[id]
@@ -170,6 +174,7 @@ func (x *contact) record(ctx context.Context, names []string) record.Record {
 		r.Version = strconv.Itoa(x.version)
 	}
 	x.told[reader(ctx)] = x.vals
+	x.m.touch(ctx, x.name, x.vals[0])
 	for _, n := range names {
 		r.Values = append(r.Values, x.value(n))
 	}
@@ -263,6 +268,7 @@ func (rd *simReader) page(ctx context.Context, started time.Time) (p channels.Pa
 	if err := r.failsRead(); err != nil {
 		return p, at, err
 	}
+	r.m.fresh(ctx)
 	p = channels.Page{Total: -1, Bytes: 400, RemoteNow: r.now().Truncate(time.Second), FetchStarted: started, Listed: at.Tombs}
 	matching := r.matching(rd.req, at.Tombs)
 	if !at.Tombs && r.Offset {
@@ -294,7 +300,8 @@ func (rd *simReader) page(ctx context.Context, started time.Time) (p channels.Pa
 func (r *remote) matching(req channels.ReadRequest, tombs bool) []*contact {
 	var out []*contact
 	for _, c := range r.all {
-		if c.deleted == tombs && !c.updated.Before(req.Since) && !time.Now().Before(c.shows) {
+		hidden := time.Now().Before(c.shows) || !req.Since.IsZero() && time.Now().Before(c.late)
+		if c.deleted == tombs && !c.updated.Before(req.Since) && !hidden {
 			out = append(out, c)
 		}
 	}

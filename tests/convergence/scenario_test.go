@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // scenario is everything that a history depends on: the same one is the same
@@ -24,7 +25,8 @@ type shape struct {
 	Chain    bool      `json:"chain"` // A only to here, from here only to B
 	Batch    int       `json:"batch"` // records of a transaction
 	Records  int       `json:"records"`
-	Rows     int       `json:"rows"` // rows from before, one of them A's, one B's
+	Rows     int       `json:"rows"`           // rows from before, one of them A's, one B's
+	Auto     bool      `json:"auto,omitempty"` // the table's keys never come again by themselves
 	Clocks   [2]int    `json:"clocks"`
 	Remotes  [2]traits `json:"remotes"`
 }
@@ -41,7 +43,8 @@ type traits struct {
 	Tombs   bool   `json:"tombs"`
 	Offset  bool   `json:"offset"`
 	Page    int    `json:"page"`
-	Skew    int    `json:"skew"` // seconds
+	Skew    int    `json:"skew"`           // seconds
+	Late    int    `json:"late,omitempty"` // seconds until a listing of changes shows one
 }
 
 // act is something that people do.
@@ -51,6 +54,13 @@ type act struct {
 	At   string `json:"at,omitempty"` // L, A or B
 	Row  int    `json:"row,omitempty"`
 	Also int    `json:"also,omitempty"`
+	// On waits for a worker to come to a point, and is about the records that it
+	// deals with there; R in At is the remote they are of. Hold is for how many
+	// steps the worker is held up there.
+	On   string `json:"on,omitempty"`
+	Hold int    `json:"hold,omitempty"`
+
+	who string // whose record; "" that of Row
 }
 
 // mess is something that goes wrong, at the first effect from its step on that it
@@ -70,6 +80,7 @@ const (
 	actDelete = "delete"
 	actReuse  = "reuse" // a row is removed and its key given to another one
 	actTwin   = "twin"  // the same record is created here and at the remote
+	actClash  = "clash" // one field of one record, here and at the remote at once
 	actSync   = "sync"  // somebody asks for a run
 	actFull   = "full"
 	actPush   = "push"
@@ -98,7 +109,15 @@ func generate(seed uint64) scenario {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	s := scenario{Seed: seed, Shape: someShape(rng), Steps: 260 + rng.IntN(240)}
 	for range 12 + rng.IntN(30) {
-		s.Actions = append(s.Actions, someAct(rng, &s))
+		a := someAct(rng, &s)
+		s.Actions = append(s.Actions, a)
+		if a.At != "L" && (a.What == actClash || a.What == actEdit && rng.IntN(3) == 0) {
+			// And somebody asks at once for what has just been done.
+			s.Actions = append(s.Actions, act{Step: a.Step + rng.IntN(3), What: actSync, At: a.At})
+		}
+	}
+	for range rng.IntN(9) {
+		s.Actions = append(s.Actions, someAmbush(rng, &s))
 	}
 	if rng.IntN(10) > 0 {
 		for range rng.IntN(22) {
@@ -117,6 +136,7 @@ func someShape(rng *rand.Rand) shape {
 		Conflict: oneOf(rng, "newest", "newest", "local", "remote"),
 		Chain:    rng.IntN(8) == 0, Batch: 2 + rng.IntN(6), Records: 1 + rng.IntN(5), Rows: 2 + rng.IntN(3),
 	}
+	s.Auto = rng.IntN(4) > 0
 	if s.Chain {
 		s.Rows = 0 // what is here already stands until A changes it: they need not agree
 	}
@@ -139,12 +159,32 @@ func someTraits(rng *rand.Rand) traits {
 	if t.Safety == "C" {
 		t.Settle = rng.IntN(8)
 	}
+	if rng.IntN(2) == 0 {
+		t.Late = 1 + rng.IntN(7) // the overlap is ten seconds
+	}
 	return t
+}
+
+// someAmbush is what people do just when a worker deals with the record.
+func someAmbush(rng *rand.Rand, s *scenario) act {
+	a := act{
+		Step: rng.IntN(s.Steps), What: oneOf(rng, actEdit, actEdit, actEdit, actEdit, actClash, actDelete), At: oneOf(rng, "L", "L", "R"), Row: rng.IntN(12), Also: rng.IntN(12),
+		On: oneOf(rng, "remote.write", "remote.written", "export.after_write", "tx.wait export.settle", "page.after_fetch", "page.after_fetch",
+			"page.after_fetch", "tx.wait batch", "plan.before_lookup", "remote.get", "remote.find"),
+	}
+	if rng.IntN(3) == 0 {
+		return a
+	}
+	a.Hold = 10 + rng.IntN(90)
+	if strings.HasPrefix(a.On, "p") {
+		a.Hold += 90 // what was read grows old meanwhile
+	}
+	return a
 }
 
 func someAct(rng *rand.Rand, s *scenario) act {
 	a := act{Step: rng.IntN(s.Steps), At: oneOf(rng, "L", "L", "A", "B"), Row: rng.IntN(12), Also: rng.IntN(12)}
-	switch n := rng.IntN(40); {
+	switch n := rng.IntN(42); {
 	case n < 18:
 		a.What = actEdit
 	case n < 21:
@@ -157,9 +197,11 @@ func someAct(rng *rand.Rand, s *scenario) act {
 		a.What, a.At = actReuse, "L"
 	case n < 32:
 		a.What, a.At = actTwin, oneOf(rng, "A", "B")
-	case n < 37:
+	case n < 34:
+		a.What, a.At = actClash, oneOf(rng, "A", "B")
+	case n < 39:
 		a.What, a.At = actSync, oneOf(rng, "A", "B")
-	case n < 38:
+	case n < 40:
 		a.What, a.At = actFull, oneOf(rng, "A", "B")
 	default:
 		a.What, a.At = actPush, oneOf(rng, "A", "B")

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,7 @@ import (
 
 const entities = `
 entities:
-  contacts: {table: contacts, key: id, capture: triggers, create: {id: "integer primary key", email: "text unique", name: text, phone: text, city: text, note: text}}
+  contacts: {table: contacts, key: id, capture: triggers, create: {id: "integer primary key%s", email: "text%s unique", name: text, phone: text, city: text, note: text}}
 channels:
 `
 
@@ -51,7 +52,14 @@ func (s *shape) file() string {
 	if s.Chain {
 		ways = [2]string{"to_local", "to_remote"}
 	}
-	return entities + fmt.Sprintf(channel, "a", s.Conflict, ways[0]) + fmt.Sprintf(channel, "b", s.Conflict, ways[1])
+	auto, fold := "", ""
+	if s.Auto {
+		auto = " autoincrement"
+	}
+	if s.Remotes[0].Upper || s.Remotes[1].Upper {
+		fold = " collate nocase" // what spells one record in two ways may not make two rows of it
+	}
+	return fmt.Sprintf(entities, auto, fold) + fmt.Sprintf(channel, "a", s.Conflict, ways[0]) + fmt.Sprintf(channel, "b", s.Conflict, ways[1])
 }
 
 // world is one simulated deployment.
@@ -67,16 +75,21 @@ type world struct {
 	workers []*worker
 	ids     map[string]int64 // of channels
 	conns   map[string]int64 // of connectors
+	asks    atomic.Int64     // things that people are about to do
+	highest int64            // the highest key that there has ever been
+	dozed   bool             // time has passed in the transaction that is open
+	asked   int              // how often somebody asked for something
 	asking  sync.WaitGroup
 	lives   sync.WaitGroup
 
-	armed   []mess         // faults whose step has come
-	faults  map[string]int // those that happened
-	copies  []int          // of the next messages
-	memory  memory
-	steps   int
-	healed  time.Time
-	settled time.Duration
+	ambushes []act          // what people wait for the moment to do
+	armed    []mess         // faults whose step has come
+	faults   map[string]int // those that happened
+	copies   []int          // of the next messages
+	memory   memory
+	steps    int
+	healed   time.Time
+	settled  time.Duration
 	// restless says that it did not come to rest in time: nothing more is waited for.
 	restless bool
 }
@@ -92,6 +105,9 @@ type worker struct {
 	cancel  context.CancelFunc
 	clock   *wrist
 }
+
+// owner names the life of a worker.
+func (k *worker) owner() string { return fmt.Sprintf("w%d.%d", k.n, k.life) }
 
 // wrist is a worker's clock. It jumps when it is told to, and its short sleeps
 // take longer: a poll that is late changes nothing but the number of steps.
@@ -248,10 +264,10 @@ func (w *world) start(k *worker) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	ctx = yield.With(ctx, w.sched.Hook(k.n, k.life, k.dead))
-	ctx = context.WithValue(ctx, ownerKey{}, fmt.Sprintf("w%d.%d", k.n, k.life))
+	ctx = context.WithValue(ctx, ownerKey{}, k.owner())
 	ctx = jitter.With(ctx, func(n int64) int64 { return n / 2 })
 	f, err := workers.NewFleet(workers.Config{
-		DB: w.db, Broker: w.net.Line(k.dead), Registry: w.reg, Owner: fmt.Sprintf("w%d.%d", k.n, k.life), Clock: k.clock,
+		DB: w.db, Broker: w.net.Line(k.dead), Registry: w.reg, Owner: k.owner(), Clock: k.clock,
 		Roles: workers.Roles{Worker: true, Scheduler: true, Relay: true}, SyncSlots: 1, ReverseSlots: 1,
 		BatchRecords: w.sc.Shape.Batch, Lease: lease,
 	})
@@ -270,14 +286,20 @@ type ownerKey struct{}
 
 // reader names who asks a remote: a slot of a worker does one thing at a time.
 func reader(ctx context.Context) string {
+	return ownerOf(ctx) + " " + bubble.SlotOf(ctx)
+}
+
+// ownerOf names the life of a worker that a context belongs to.
+func ownerOf(ctx context.Context) string {
 	owner, _ := ctx.Value(ownerKey{}).(string)
-	return owner + " " + bubble.SlotOf(ctx)
+	return owner
 }
 
 // crash ends a worker without a last word: nothing it had not committed
 // happened. Its goroutines may still wait for the database; whenever their
 // turn comes, they find that they are dead.
 func (w *world) crash(k *worker) {
+	w.invariants() // what it has committed, with its last breath
 	close(k.dead)
 	k.cancel()
 	w.start(k)
@@ -285,6 +307,8 @@ func (w *world) crash(k *worker) {
 
 // close ends the workers.
 func (w *world) close() {
+	w.sched.Release()
+	w.asking.Wait()
 	for _, k := range w.workers {
 		k.cancel()
 	}
@@ -295,8 +319,11 @@ func (w *world) close() {
 // ask does something to the database beside the workers, whose turn it may be.
 func (w *world) ask(what string, fn func(ctx context.Context, tx *store.Tx) error) {
 	ctx := yield.With(context.Background(), w.sched.Hook(people, 0, nil))
-	ctx = bubble.InSlot(ctx, fmt.Sprintf("%06d", w.steps))
+	w.asked++
+	ctx = bubble.InSlot(ctx, fmt.Sprintf("%06d", w.asked))
+	w.asks.Add(1)
 	w.asking.Go(func() {
+		defer w.asks.Add(-1)
 		err := w.db.Write(ctx, what, func(ctx context.Context, tx *store.Tx) error {
 			var before int64
 			if err := tx.GetContext(ctx, &before, "SELECT coalesce(max(seq), 0) FROM tandem_change_log"); err != nil {

@@ -35,6 +35,7 @@ func (c simConnector) Write(ctx context.Context, names []string, orders []channe
 // call is one call of the remote: what it meets on its way, its effect, and the
 // answer.
 func (r *remote) call(ctx context.Context, names []string, orders []channels.Order) ([]channels.Result, error) {
+	r.touched(ctx, names, orders)
 	if err := yield.Point(ctx, "remote.write "+r.name); err != nil {
 		return nil, err
 	}
@@ -63,6 +64,20 @@ func (r *remote) call(ctx context.Context, names []string, orders []channels.Ord
 		return unknown(orders, cut), nil
 	}
 	return done, nil
+}
+
+// touched notes whose records a call is about.
+func (r *remote) touched(ctx context.Context, names []string, orders []channels.Order) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.m.fresh(ctx)
+	for _, o := range orders {
+		if c := r.all[o.ID]; c != nil {
+			r.m.touch(ctx, r.name, c.vals[0])
+		} else if o.Op == channels.OrderCreate {
+			r.m.touch(ctx, r.name, o.Values[slices.Index(names, fields[0])].Text)
+		}
+	}
 }
 
 func unknown(orders []channels.Order, err error) []channels.Result {

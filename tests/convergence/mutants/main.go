@@ -1,5 +1,5 @@
 // Command mutants breaks the code on purpose, one way after the other, each in a
-// copy of its own, and plays the simulation of two-way sync until it notices. A
+// build of its own, and plays the simulation of two-way sync until it notices. A
 // simulation that never fails proves nothing.
 package main
 
@@ -8,6 +8,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,23 +26,39 @@ var list []byte
 
 // mutant is a change that takes a promise away.
 type mutant struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Edits []edit `json:"edits"`
+	// Equivalent says why nothing can notice it; such a mutant is not played.
+	Equivalent string `json:"equivalent"`
+}
+
+// edit is one change of the code.
+type edit struct {
 	File string `json:"file"`
 	Old  string `json:"old"` // occurs once
 	New  string `json:"new"`
 }
 
+// verdict is what became of a mutant.
+type verdict struct {
+	text     string
+	survived bool
+}
+
 func main() {
 	seeds := flag.Int("seeds", 400, "the most seeds played for one mutant")
+	first := flag.Int("first", 1, "the first seed")
+	most := flag.Duration("time", 10*time.Minute, "the longest that one mutant is played")
 	only := flag.String("only", "", "a part of the names of those to try")
+	at := flag.Int("at-once", 2, "how many are tried at a time")
 	flag.Parse()
-	if err := run(*seeds, *only); err != nil {
+	if err := run(game{first: *first, seeds: *seeds, most: *most}, *only, *at); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(seeds int, only string) error {
+func run(g game, only string, atOnce int) error {
 	var all []mutant
 	if err := json.Unmarshal(list, &all); err != nil {
 		return err
@@ -50,105 +68,148 @@ func run(seeds int, only string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
-	if err := copyTree(".", dir); err != nil {
-		return err
-	}
+	var mu sync.Mutex
+	var errs []error
 	survived := 0
-	for _, m := range all {
+	turns := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i, m := range all {
 		if !strings.Contains(m.Name, only) {
 			continue
 		}
-		verdict, err := try(dir, m, seeds)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.Name, err)
-		}
-		if strings.HasPrefix(verdict, "SURVIVED") {
-			survived++
-		}
-		fmt.Fprintf(os.Stdout, "%-52s %s\n", m.Name, verdict)
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			v, err := g.try(filepath.Join(dir, strconv.Itoa(i)), m)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
+				return
+			}
+			if v.survived {
+				survived++
+			}
+			fmt.Fprintf(os.Stdout, "%-60s %s\n", m.Name, v.text)
+		})
 	}
+	wg.Wait()
 	if survived > 0 {
-		return fmt.Errorf("%d survived", survived)
+		errs = append(errs, fmt.Errorf("%d survived", survived))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// copyTree copies the module's Go files and what they embed.
-func copyTree(from, to string) error {
-	out, err := exec.CommandContext(context.Background(), "git", "-C", from, "ls-files", "-co", "--exclude-standard").Output()
-	if err != nil {
-		return err
-	}
-	for _, name := range strings.Fields(string(out)) {
-		b, err := os.ReadFile(filepath.Join(from, name)) //nolint:gosec // a file of this repository
-		if os.IsNotExist(err) {
-			continue // deleted, and not committed yet
-		}
-		if err != nil {
-			return err
-		}
-		path := filepath.Join(to, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+// game is how long a mutant is played.
+type game struct {
+	first, seeds int
+	most         time.Duration
 }
 
-// try breaks the copy, plays, and mends it again.
-func try(dir string, m mutant, seeds int) (string, error) {
-	path := filepath.Join(dir, m.File)
-	whole, err := os.ReadFile(path) //nolint:gosec // in a temporary folder of our own
+// try builds the simulation with the mutant in it and plays.
+func (g game) try(dir string, m mutant) (verdict, error) {
+	if m.Equivalent != "" {
+		return verdict{text: "not played: " + m.Equivalent}, nil
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return verdict{}, err
+	}
+	over, err := overlay(dir, m)
 	if err != nil {
-		return "", err
-	}
-	if n := bytes.Count(whole, []byte(m.Old)); n != 1 {
-		return "", fmt.Errorf("its text occurs %d times in %s", n, m.File)
-	}
-	defer func() { _ = os.WriteFile(path, whole, 0o600) }() // the next mutant says so if this failed
-	broken := bytes.Replace(whole, []byte(m.Old), []byte(m.New), 1)
-	if err := os.WriteFile(path, broken, 0o600); err != nil {
-		return "", err
+		return verdict{}, err
 	}
 	binary := filepath.Join(dir, "convergence.test")
-	if out, err := command(dir, "go", "test", "-c", "-o", binary, "./tests/convergence").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("does not compile: %s", out)
+	build := exec.CommandContext(context.Background(), "go", "test", "-c", "-overlay", over, "-o", binary, "./tests/convergence") //nolint:gosec // the go tool
+	if out, err := build.CombinedOutput(); err != nil {
+		return verdict{}, fmt.Errorf("does not compile: %s", out)
 	}
-	began, first := time.Now(), 1
-	for n := 10; first <= seeds; n *= 2 {
-		n = min(n, seeds-first+1)
-		if k := fails(dir, binary, first, n); k > 0 {
-			return fmt.Sprintf("killed by seed %d after %s", k, time.Since(began).Round(time.Second)), nil
-		}
-		first += n
+	began := time.Now()
+	out, err := g.play(binary)
+	took := time.Since(began).Round(time.Second)
+	_ = os.Remove(binary) // they are large
+	switch seed := failed(out); {
+	case err == nil:
+		return verdict{fmt.Sprintf("SURVIVED %d seeds (%v)", g.seeds, took), true}, nil
+	case seed == 0:
+		return verdict{}, fmt.Errorf("ended without a word: %w: %s", err, out)
+	case bytes.Contains(out, []byte("test timed out")) && took >= g.most:
+		return verdict{fmt.Sprintf("SURVIVED %d seeds in %v", seed-g.first, took), true}, nil
+	default:
+		return verdict{text: fmt.Sprintf("killed by seed %d after %v: %s", seed, took, why(out))}, nil
 	}
-	return fmt.Sprintf("SURVIVED %d seeds", seeds), nil
 }
 
-var alone = regexp.MustCompile(`TANDEM_SIM_SEED=(\d+)`)
+// overlay writes the broken files and what tells the go tool of them.
+func overlay(dir string, m mutant) (string, error) {
+	whole := map[string]string{}
+	for _, e := range m.Edits {
+		text, ok := whole[e.File]
+		if !ok {
+			b, err := os.ReadFile(e.File)
+			if err != nil {
+				return "", err
+			}
+			text = string(b)
+		}
+		if n := strings.Count(text, e.Old); n != 1 {
+			return "", fmt.Errorf("its text occurs %d times in %s", n, e.File)
+		}
+		whole[e.File] = strings.Replace(text, e.Old, e.New, 1)
+	}
+	replace := map[string]string{}
+	for file, text := range whole {
+		from, err := filepath.Abs(file)
+		if err != nil {
+			return "", err
+		}
+		to := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		replace[from] = to
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, b, 0o600)
+}
 
-// fails plays n seeds and gives the first that fails; 0 none.
-func fails(dir, binary string, first, n int) int {
-	c := command(filepath.Join(dir, "tests/convergence"), binary, "-test.run", "TestTwoWaySync", "-test.timeout", "20m")
-	c.Env = append(os.Environ(), "TANDEM_SIM_FIRST="+strconv.Itoa(first), "TANDEM_SIM_SEEDS="+strconv.Itoa(n), "TANDEM_SIM_SHRINK=off")
-	out, err := c.CombinedOutput()
-	if err == nil {
+// play runs the seeds one after the other until one fails.
+func (g game) play(binary string) ([]byte, error) {
+	c := exec.CommandContext(context.Background(), binary, "-test.run", "TestTwoWaySync", "-test.v", "-test.timeout", g.most.String()) //nolint:gosec // just built
+	c.Dir = "tests/convergence"
+	c.Env = append(os.Environ(), "TANDEM_SIM_FIRST="+strconv.Itoa(g.first), "TANDEM_SIM_SEEDS="+strconv.Itoa(g.seeds),
+		"TANDEM_SIM_SHRINK=off", "TANDEM_SIM_STOP=on", "GOMAXPROCS=1")
+	return c.CombinedOutput()
+}
+
+var started = regexp.MustCompile(`(?m)^=== RUN +TestTwoWaySync/seeds/(\d+)$`)
+
+// failed gives the seed that was played last; 0 none was.
+func failed(out []byte) int {
+	all := started.FindAllSubmatch(out, -1)
+	if len(all) == 0 {
 		return 0
 	}
-	least := first // it may have ended without a word
-	for i, m := range alone.FindAllSubmatch(out, -1) {
-		if k, err := strconv.Atoi(string(m[1])); err == nil && (i == 0 || k < least) {
-			least = k
-		}
+	n, err := strconv.Atoi(string(all[len(all)-1][1]))
+	if err != nil {
+		return 0
 	}
-	return least
+	return n
 }
 
-func command(dir, name string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(context.Background(), name, args...) //nolint:gosec // the go tool and what it built
-	c.Dir = dir
-	return c
+var promise = regexp.MustCompile(`(?m)^ +step \d+: (.*)$`)
+
+// why is the first promise that the mutant broke.
+func why(out []byte) string {
+	m := promise.FindSubmatch(out)
+	if m == nil {
+		return "it ended in an error"
+	}
+	if text := string(m[1]); len(text) > 110 {
+		return text[:110] + "…"
+	}
+	return string(m[1])
 }

@@ -24,6 +24,26 @@ type Net struct {
 	copies func() int
 	faulty bool
 	dead   int
+	books  Books
+}
+
+// Books is what became of the messages that reached the queues.
+type Books struct {
+	Put, Acked, Lost, Waiting, Dead int
+	// Open are those that a consumer has and has said nothing of.
+	Open int
+}
+
+// Books gives what became of all messages so far.
+func (n *Net) Books() Books {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b := n.books
+	for _, q := range n.queues {
+		b.Waiting += len(q)
+	}
+	b.Dead, b.Open = n.dead, b.Put-b.Acked-b.Lost-b.Waiting
+	return b
 }
 
 // NewNet makes the broker of a seed. copies says how many copies of the next
@@ -48,11 +68,17 @@ func (n *Net) chance() int {
 	return 1
 }
 
-// Calm ends the faults.
+// Calm ends the faults. Messages come out of order also then.
 func (n *Net) Calm() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faulty = false
+}
+
+// inOrder puts messages in an order that does not depend on who gave them back
+// first: what several dead consumers gave back at once lies in any.
+func inOrder(q []messages.Delivery) {
+	slices.SortStableFunc(q, func(a, b messages.Delivery) int { return bytes.Compare(a.Body, b.Body) })
 }
 
 // Line makes a worker's connection; dead ends with the worker.
@@ -67,6 +93,7 @@ func (n *Net) publish(msgs ...messages.Message) {
 		if n.faulty {
 			copies = n.copies()
 		}
+		n.books.Put += copies
 		for range copies {
 			n.queues[q] = append(n.queues[q], messages.Delivery{ID: m.ID, Queue: q, Body: m.Body})
 		}
@@ -83,6 +110,9 @@ func (n *Net) ring() {
 func (n *Net) Lose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for _, q := range n.queues {
+		n.books.Lost += len(q)
+	}
 	clear(n.queues)
 }
 
@@ -93,16 +123,17 @@ func (n *Net) take(queue string) (messages.Delivery, bool, <-chan struct{}) {
 	if len(q) == 0 {
 		return messages.Delivery{}, false, n.wake
 	}
-	i := 0
-	if n.faulty {
-		// Out of order. What several dead consumers gave back at once lies in any
-		// order: the pick must not depend on it.
-		slices.SortStableFunc(q, func(a, b messages.Delivery) int { return bytes.Compare(a.Body, b.Body) })
-		i = n.rng.IntN(len(q))
-	}
+	inOrder(q) // and out of it again
+	i := n.rng.IntN(len(q))
 	d := q[i]
 	n.queues[queue] = append(q[:i:i], q[i+1:]...)
 	return d, true, nil
+}
+
+func (n *Net) ack() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.books.Acked++
 }
 
 func (n *Net) giveBack(d messages.Delivery) {
@@ -168,6 +199,8 @@ func (l *line) consume(ctx, hctx context.Context, h messages.Handler) {
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
+			continue
 		}
+		l.net.ack()
 	}
 }

@@ -40,6 +40,7 @@ type Scheduler struct {
 	stopped map[int]chan struct{} // the same in a calm world: until it is closed
 	trace   []string
 	hash    uint64
+	bell    chan struct{} // somebody came to a point
 }
 
 // slotKey is where a context holds the name of its handler.
@@ -84,7 +85,7 @@ func (w *Waiter) InTx() bool {
 
 // NewScheduler makes the scheduler of a seed.
 func NewScheduler(seed uint64) *Scheduler {
-	return &Scheduler{frozen: map[int]int{}, stopped: map[int]chan struct{}{}, Rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))} //nolint:gosec // a seed must give the same history
+	return &Scheduler{bell: make(chan struct{}, 1), frozen: map[int]int{}, stopped: map[int]chan struct{}{}, Rng: rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))} //nolint:gosec // a seed must give the same history
 }
 
 // Hook makes the points of one life of a worker wait for their turn.
@@ -106,6 +107,10 @@ func (s *Scheduler) Hook(worker, life int, dead <-chan struct{}) yield.Hook {
 		s.waiting = append(s.waiting, w)
 		s.mu.Unlock()
 		select {
+		case s.bell <- struct{}{}:
+		default: // it rings already
+		}
+		select {
 		case err := <-w.release:
 			return err
 		case <-dead:
@@ -116,6 +121,13 @@ func (s *Scheduler) Hook(worker, life int, dead <-chan struct{}) yield.Hook {
 			return ctx.Err()
 		}
 	}
+}
+
+// Back lets a waiter that Next gave wait for another turn.
+func (s *Scheduler) Back(w *Waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = append(s.waiting, w)
 }
 
 func (s *Scheduler) drop(w *Waiter) {
@@ -130,6 +142,28 @@ func (s *Scheduler) Freeze(worker, until int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frozen[worker] = until
+}
+
+// Thaw lets all go on whom Freeze stopped.
+func (s *Scheduler) Thaw() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.frozen)
+}
+
+// Idle lets time pass until somebody comes to a point, for d at most.
+func (s *Scheduler) Idle(d time.Duration) {
+	select {
+	case <-s.bell: // of somebody who has had his turn
+		return
+	default:
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.bell:
+	case <-t.C:
+	}
 }
 
 // Stop holds a worker's effects back in a calm world until the returned function
