@@ -23,3 +23,18 @@ func Point(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+type placeKey struct{}
+
+// In names the one of several goroutines of a piece of work that a context belongs
+// to: they may come to the same point at the same moment, and a simulation that is
+// to repeat itself must tell them apart.
+func In(ctx context.Context, place string) context.Context {
+	return context.WithValue(ctx, placeKey{}, place)
+}
+
+// PlaceOf gives what In was told; "" nothing.
+func PlaceOf(ctx context.Context) string {
+	place, _ := ctx.Value(placeKey{}).(string)
+	return place
+}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-sync/tandem/internal/yield"
 	"github.com/tandem-sync/tandem/store"
 )
 
@@ -127,7 +128,7 @@ func (f *flow) claims(out chan<- *outBatch) {
 			return
 		}
 		began, room := f.Clock.Now(), f.room()
-		b, err := f.claim(f.ctx)
+		b, err := f.claim(yield.In(f.ctx, "claim"))
 		if err != nil {
 			f.halt(err)
 			return
@@ -193,7 +194,8 @@ func (f *flow) prepareAfter(b, before *outBatch) (ready bool, err error) {
 	if f.ending() || slices.Contains(f.C.RefConnectors, f.C.ID) && !f.booked(before) {
 		return false, nil
 	}
-	if err := f.prepare(f.ctx, b); err != nil {
+	ctx := yield.In(f.ctx, "prepare")
+	if err := f.prepare(ctx, b); err != nil {
 		return false, err
 	}
 	if unlinked := slices.ContainsFunc(b.items, func(it outItem) bool {
@@ -202,11 +204,11 @@ func (f *flow) prepareAfter(b, before *outBatch) (ready bool, err error) {
 		if !f.booked(before) {
 			return false, nil
 		}
-		if err := f.findUnlinked(f.ctx, b); err != nil {
+		if err := f.findUnlinked(ctx, b); err != nil {
 			return false, err
 		}
 	}
-	err = f.decideEarly(f.ctx, b)
+	err = f.decideEarly(ctx, b)
 	return err == nil, err
 }
 
@@ -263,7 +265,7 @@ func (f *flow) settles(sent <-chan *outBatch) {
 		case <-f.ctx.Done():
 			return
 		}
-		if err := f.settle(f.ctx, b); err != nil {
+		if err := f.settle(yield.In(f.ctx, "settle"), b); err != nil {
 			f.fail(err)
 			return
 		}

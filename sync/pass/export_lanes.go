@@ -146,8 +146,9 @@ func (f *flow) feeds(in <-chan *outBatch, out chan<- chunk, sent chan<- *outBatc
 
 // lane carries out chunk after chunk.
 func (f *flow) lane(in <-chan chunk) {
+	ctx := yield.In(f.ctx, "lane")
 	for c := range in {
-		if err := f.carry(f.ctx, c); err != nil {
+		if err := f.carry(ctx, c); err != nil {
 			f.fail(err)
 			return
 		}
@@ -240,7 +241,7 @@ func (f *flow) announces() {
 		for _, n := range list {
 			items = append(items, n.items...)
 		}
-		err := f.announce(f.ctx, items)
+		err := f.announce(yield.In(f.ctx, "announce"), items)
 		for _, n := range list {
 			n.done <- err
 		}

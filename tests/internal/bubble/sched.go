@@ -65,7 +65,7 @@ type Waiter struct {
 	Life   int // which life of the worker: it crashes and starts again
 	Point  string
 
-	slot    string // which of the worker's handlers it belongs to; "" none
+	slot    string // which of the worker's handlers it belongs to, and which of its goroutines
 	release chan error
 }
 
@@ -96,8 +96,7 @@ func (s *Scheduler) Hook(worker, life int, dead <-chan struct{}) yield.Hook {
 			return ErrDead
 		default:
 		}
-		slot, _ := ctx.Value(slotKey{}).(string)
-		w := &Waiter{Worker: worker, Life: life, Point: point, slot: slot, release: make(chan error, 1)}
+		w := &Waiter{Worker: worker, Life: life, Point: point, slot: SlotOf(ctx) + " " + yield.PlaceOf(ctx), release: make(chan error, 1)}
 		s.mu.Lock()
 		if s.calm {
 			stop := s.stopped[worker]
