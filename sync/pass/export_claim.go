@@ -76,13 +76,14 @@ type outItem struct {
 	lost     []store.FieldChange // values of the remote that the order replaces
 	disputed []store.Conflict    // fields that wait for a person
 
-	fate   fate
-	why    string // the stable word for fate
-	err    error  // why it is parked or put off
-	reread bool   // the direct sync shall have a look at the remote record
-	newID  string // the remote id that its link moves to
-	again  bool   // its record has changed while it was written, and is read once more
-	unskip bool   // it is not as it was when a person skipped it
+	fate    fate
+	why     string // the stable word for fate
+	err     error  // why it is parked or put off
+	reread  bool   // the direct sync shall have a look at the remote record
+	inScope bool   // its pair was taken apart, and the remote's scope holds for its record
+	newID   string // the remote id that its link moves to
+	again   bool   // its record has changed while it was written, and is read once more
+	unskip  bool   // it is not as it was when a person skipped it
 }
 
 // fate is what becomes of a row in this batch.

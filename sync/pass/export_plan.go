@@ -24,6 +24,9 @@ func (x *exporter) prepare(ctx context.Context, b *outBatch) error {
 	if err := x.heldOut(ctx, b); err != nil {
 		return err
 	}
+	if err := x.recordScopes(ctx, b); err != nil {
+		return err
+	}
 	for i := range b.items {
 		it := &b.items[i]
 		switch {
@@ -123,8 +126,8 @@ func (x *exporter) revives(it *outItem) bool {
 	case store.RemoteDeleted:
 		it.end(fateSkipped, "remote_deleted", nil)
 	case store.Unlinked:
-		if m := x.C.Manual; m.ScopeLocal() != nil && m.ScopeRemote() == nil {
-			return true // it is back in the scope
+		if it.inScope || x.C.Manual.ScopeRemote() == nil {
+			return true // it is back in the scope, or there is none any more
 		}
 		it.end(fateSkipped, "unlinked", nil)
 	case store.Linked:

@@ -58,6 +58,45 @@ func (x *exporter) scopes(ctx context.Context, b *outBatch) error {
 	return nil
 }
 
+// recordScopes finds out for which rows whose pairs were taken apart the remote's
+// scope holds: what left the scope on one side may be back on both.
+func (x *exporter) recordScopes(ctx context.Context, b *outBatch) error {
+	scope := x.C.Manual.ScopeRemote()
+	if scope == nil || x.getter == nil {
+		return nil
+	}
+	at := map[string]*outItem{}
+	var ids []string
+	for i := range b.items {
+		if it := &b.items[i]; it.fate == fateOpen && it.row != nil && it.link != nil && it.link.State == store.Unlinked {
+			at[it.link.RemoteID] = it
+			ids = append(ids, it.link.RemoteID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	paths := scopePaths(x.C.Manual)
+	recs, err := x.getter.Get(ctx, paths, ids)
+	if err != nil {
+		return err
+	}
+	for i := range recs {
+		r, it := &recs[i], at[recs[i].ID]
+		if it == nil || r.Err != nil || r.Deleted || len(r.Values) < len(paths) {
+			continue
+		}
+		vals := make(map[string]record.Value, len(paths))
+		for k, path := range paths {
+			vals[path] = r.Values[k]
+		}
+		if it.inScope, err = scope.Holds(vals); err != nil {
+			it.end(fateParked, reasonOf(err), err)
+		}
+	}
+	return nil
+}
+
 // unmapped reads the columns that the scope looks at and that are not mapped.
 func (x *exporter) unmapped(ctx context.Context, b *outBatch, names []string) (map[string]map[string]record.Value, error) {
 	var cols, keys []string

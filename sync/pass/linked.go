@@ -100,7 +100,7 @@ func (pl *planner) rowGone(it *item, link store.Link) {
 		pl.create(it, &link)
 		return
 	}
-	if pl.s.C.Rules != nil && pl.s.C.OnLocalDelete == DeleteRow {
+	if pl.s.C.Rules != nil && pl.s.C.OnLocalDelete == DeleteRow && link.State == store.Linked {
 		// The record is to be removed as well, and that is for the export to do:
 		// once the pair is taken apart nobody would.
 		pl.skip(it, "local_deleted")

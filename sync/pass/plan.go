@@ -167,6 +167,9 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 			pl.unchanged(head)
 		case head.State == store.Unlinked && pl.relinks():
 			linked = append(linked, it)
+		case head.State == store.Unlinked && pl.s.C.Rules != nil:
+			pl.skip(&it, "unlinked")
+			pl.p.tell = append(pl.p.tell, head.LocalKey)
 		case head.State == store.LocalDeleted || head.State == store.Unlinked:
 			pl.skip(&it, "local_deleted")
 		default:
@@ -186,12 +189,10 @@ func (pl *planner) records(ctx context.Context, recs []*record.Record) error {
 }
 
 // relinks reports whether a pair that was taken apart is put together again when
-// its record is read: it left the scope and is back. Where the local side has a
-// scope of its own, the way out looks after it.
-func (pl *planner) relinks() bool {
-	m := pl.s.C.Manual
-	return m.ScopeRemote() != nil && m.ScopeLocal() == nil
-}
+// its record is read: it left the scope and is back, or there is no scope any more.
+// Where the local side has a scope of its own, the way out looks after it, which is
+// told.
+func (pl *planner) relinks() bool { return pl.s.C.Manual.ScopeLocal() == nil }
 
 // lookUp finds the links of the batch in one query, leaving out the ids that
 // cannot have one.

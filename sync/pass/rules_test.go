@@ -66,7 +66,57 @@ func TestScopes(t *testing.T) {
 		eq(t, "name of what left the scope here", p.there("n1", "name"), "Dan")
 		eq(t, "live pairs", p.number("SELECT count(*) FROM tandem_link WHERE state = 0"), 0)
 		p.quiet()
+
+		// Whichever side comes back, both must hold for the pair to be one again.
+		p.exec("UPDATE contacts SET note = 'mine', name = 'Daniel' WHERE email = 'dan@x.org'")
+		p.push(store.Spec{})
+		eq(t, "back on one side only", p.number("SELECT count(*) FROM tandem_link WHERE state = 0"), 0)
+		p.remote.put("n1", "kind", "person")
+		p.remote.put("1", "kind", "person", "name", "Anne")
+		p.sync(store.Spec{})
+		p.push(store.Spec{})
+		p.due()
+		p.sync(store.Spec{RemoteIDs: []string{"1"}})
+		p.push(store.Spec{})
+		eq(t, "live pairs", p.number("SELECT count(*) FROM tandem_link WHERE state = 0"), 2)
+		eq(t, "rows", p.number("SELECT count(*) FROM contacts"), 3)
+		eq(t, "records", len(p.remote.recs), 3)
+		p.exec("UPDATE contacts SET score = 7 WHERE email = 'ann@x.org'")
+		p.push(store.Spec{})
+		eq(t, "in step again", p.there("1", "score"), "7")
 	})
+}
+
+// TestScopeIsTakenAway: without a scope nothing keeps a pair apart.
+func TestScopeIsTakenAway(t *testing.T) {
+	t.Parallel()
+	for _, side := range []string{"local", "remote"} {
+		t.Run(side, func(t *testing.T) {
+			t.Parallel()
+			onBoth(t, func(t *testing.T, b *workbench) {
+				p := newPair(b)
+				p.remote.put("1", "email", "ann@x.org", "name", "Ann", "kind", "person")
+				p.spec.ScopeLocal, p.spec.ScopeRemote = `note != "private"`, `kind == "person"`
+				p.sync(store.Spec{})
+				p.push(store.Spec{})
+				p.exec("UPDATE contacts SET note = 'private'")
+				p.remote.put("1", "kind", "company")
+				p.sync(store.Spec{})
+				p.push(store.Spec{Mode: store.ModeFull})
+				eq(t, "live pairs", p.number("SELECT count(*) FROM tandem_link WHERE state = 0"), 0)
+				p.spec.ScopeLocal, p.spec.ScopeRemote = "", ""
+				if side == "local" {
+					p.exec("UPDATE contacts SET name = 'here'")
+					p.push(store.Spec{})
+				} else {
+					p.sync(store.Spec{Mode: store.ModeFull})
+				}
+				eq(t, "live pairs", p.number("SELECT count(*) FROM tandem_link WHERE state = 0"), 1)
+				eq(t, "rows", p.number("SELECT count(*) FROM contacts"), 1)
+				eq(t, "records", len(p.remote.recs), 1)
+			})
+		})
+	}
 }
 
 func TestReferences(t *testing.T) {
