@@ -69,14 +69,17 @@ func (o *Opener) Connector(ctx context.Context, run store.Run, sl store.Slice) (
 	if r, ok := op.channel.(channels.Redactor); ok {
 		c.Redact = r.Redact
 	}
-	if err := o.bind(ctx, cc, &c); err != nil || !cc.Writes() {
+	if err := o.bind(ctx, cc, &c); err != nil {
 		return c, err
 	}
-	return c, o.outward(ctx, cc, &c)
+	if cc.Writes() {
+		outward(cc, &c)
+	}
+	return c, o.referred(ctx, &c)
 }
 
 // outward adds what the way to the remote needs.
-func (o *Opener) outward(ctx context.Context, cc *config.Connector, c *pass.Connector) error {
+func outward(cc *config.Connector, c *pass.Connector) {
 	c.CreateRemote, c.OnLocalDelete = cc.CreatesRemote(), pass.Deletion(cc.DeleteRemote)
 	c.Rules = make(judge.Rules, c.Manual.Len())
 	for i := range c.Rules {
@@ -84,6 +87,10 @@ func (o *Opener) outward(ctx context.Context, cc *config.Connector, c *pass.Conn
 		c.Rules[i] = judge.Rule{Direction: f.Direction, Policy: c.Conflict, On: f.On, Required: f.Required, Equal: c.Manual.Same(i)}
 		c.TwoWay = c.TwoWay || f.ToLocal() && f.ToRemote()
 	}
+}
+
+// referred finds the connectors whose links translate the references.
+func (o *Opener) referred(ctx context.Context, c *pass.Connector) error {
 	refs := c.Manual.Refs()
 	if len(refs) == 0 {
 		return nil

@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -113,7 +114,18 @@ func (p *processor) acquire(ctx context.Context, sl store.Slice, run store.Run) 
 	return lease, ok, err
 }
 
-func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease) (pass.Outcome, error) {
+// work does what is to be done now. A panic is a failure like others: it is
+// counted, so that a record which causes it each time does not keep the slice
+// going round for ever.
+func (p *processor) work(ctx context.Context, sl store.Slice, run store.Run, lease store.Lease) (out pass.Outcome, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.cfg.Logger.Error("a slice panicked", zap.Int64("run", run.ID), zap.String("connector", sl.Connector),
+				zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+			err = fault.New(fault.Retryable, fault.CodeFailed, "work", "panicked: %v", cause).
+				WithHint("this is a defect of Tandem: the log has the place; please report it")
+		}
+	}()
 	c, err := p.opener.Connector(ctx, run, sl)
 	if err != nil {
 		return pass.Outcome{}, err

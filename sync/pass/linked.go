@@ -124,7 +124,8 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
 	n := m.Len()
 	slab := make([]record.Value, 3*n)
 	want, local, out := slab[:n:n], slab[n:2*n:2*n], slab[2*n:]
-	if _, err := pl.toLocal(it.rec, want); err != nil {
+	waits, err := pl.toLocal(it.rec, want)
+	if err != nil {
 		pl.parkRecord(it, reasonOf(err), err)
 		return
 	}
@@ -153,9 +154,9 @@ func (pl *planner) judgePair(it *item, link *store.Link, row entities.Row) {
 	if !pl.decided(it, local, out, &writes) {
 		return
 	}
-	it.remote = keepAbsent(it.remote, base.remote)
+	it.remote = withhold(keepAbsent(it.remote, base.remote), base.remote, waits)
 	next := *link
-	next.Hash, next.ReadAt, next.State = it.hash, pl.readAt, store.Linked
+	next.Hash, next.ReadAt, next.State = unsettled(it.hash, waits), pl.readAt, store.Linked
 	next.Base = pl.encodeBase(it.local, it.remote)
 	c := entities.Change{Op: entities.OpLink, Key: row.Key, New: out, Old: row.Values, Link: next, NewLink: link.RemoteID == ""}
 	if writes {

@@ -52,6 +52,7 @@ type item struct {
 	head          *store.LinkHead // nil: not linked yet
 	lost          int64           // conflicts in it
 	silent        bool            // counted already
+	waits         []int           // reference fields whose record is not linked yet
 }
 
 // planner plans records inside one transaction.

@@ -86,10 +86,7 @@ func (pl *planner) judgeBoth(it *item, link *store.Link, row entities.Row) {
 		pl.p.tell = append(pl.p.tell, row.Key)
 	}
 	next := *link
-	next.Hash, next.ReadAt, next.State = it.hash, pl.readAt, store.Linked
-	if waits {
-		next.Hash ^= 1 // to be judged again when it is read again
-	}
+	next.Hash, next.ReadAt, next.State = unsettled(it.hash, waits), pl.readAt, store.Linked
 	next.Base = mapping.EncodeBase(it.local, it.remote)
 	c := entities.Change{Op: entities.OpLink, Key: row.Key, New: out, Old: row.Values, Link: next, NewLink: link.RemoteID == ""}
 	if writes {
@@ -163,15 +160,45 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// toLocal is Manual.ToLocal with references translated.
-func (pl *planner) toLocal(rec *record.Record, dst []record.Value) (waits bool, err error) {
-	if err := pl.s.C.Manual.ToLocal(rec, dst); err != nil {
-		return false, err
+// toLocal is Manual.ToLocal with references translated. waits are the fields
+// whose record is not linked yet: absent, and to be looked at again.
+func (pl *planner) toLocal(rec *record.Record, dst []record.Value) (waits []int, err error) {
+	m := pl.s.C.Manual
+	if err := m.ToLocal(rec, dst); err != nil || pl.refs == nil {
+		return nil, err
 	}
-	if pl.refs == nil {
-		return false, nil
+	for _, ref := range m.Refs() {
+		if !dst[ref.Field].Empty() {
+			waits = append(waits, ref.Field)
+		}
 	}
-	return pl.refs.toLocal(pl.s.C.Manual, dst), nil
+	pl.refs.toLocal(m, dst)
+	return slices.DeleteFunc(waits, func(f int) bool { return dst[f].Has() }), nil
+}
+
+// withhold gives the remote half of a base without the fields that wait: what
+// base says of them stays, so that they count as changed once they can be told.
+func withhold(remote, base []record.Value, waits []int) []record.Value {
+	if len(waits) == 0 {
+		return remote
+	}
+	out := slices.Clone(remote)
+	for _, f := range waits {
+		out[f] = record.Value{}
+		if base != nil {
+			out[f] = base[f]
+		}
+	}
+	return out
+}
+
+// unsettled is the hash of a pair of which fields wait: another than the
+// record's, so that it is judged again when it is read again.
+func unsettled(hash int64, waits []int) int64 {
+	if len(waits) > 0 {
+		return hash ^ 1
+	}
+	return hash
 }
 
 // toRemote is Manual.ToRemote with references translated.

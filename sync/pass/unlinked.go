@@ -26,7 +26,8 @@ func (pl *planner) unlinked(ctx context.Context, items []item) error {
 	for i := range items {
 		it := items[i]
 		it.local = slab[i*n : (i+1)*n : (i+1)*n]
-		if _, err := pl.toLocal(it.rec, it.local); err != nil {
+		var err error
+		if it.waits, err = pl.toLocal(it.rec, it.local); err != nil {
 			pl.parkRecord(&it, reasonOf(err), err)
 			continue
 		}
@@ -178,7 +179,8 @@ func (pl *planner) create(it *item, old *store.Link) {
 	}
 	if it.local == nil {
 		it.local = make([]record.Value, pl.s.C.Manual.Len())
-		if _, err := pl.toLocal(it.rec, it.local); err != nil {
+		var err error
+		if it.waits, err = pl.toLocal(it.rec, it.local); err != nil {
 			pl.parkRecord(it, reasonOf(err), err)
 			return
 		}
@@ -196,7 +198,12 @@ func (pl *planner) create(it *item, old *store.Link) {
 		c.Link = *old
 	}
 	c.Link.ConnectorID, c.Link.RemoteID = pl.s.C.ID, it.rec.ID
-	c.Link.Hash, c.Link.ReadAt, c.Link.State = it.hash, pl.readAt, store.Linked
-	c.Link.Base = pl.encodeBase(it.local, pl.agreedRemote(it))
+	c.Link.Hash, c.Link.ReadAt, c.Link.State = unsettled(it.hash, it.waits), pl.readAt, store.Linked
+	agreed := pl.agreedRemote(it)
+	if len(it.waits) > 0 { // also for the base that is made anew of what was stored
+		agreed = withhold(agreed, nil, it.waits)
+		it.remote = agreed
+	}
+	c.Link.Base = pl.encodeBase(it.local, agreed)
 	pl.change(it, c)
 }
