@@ -39,7 +39,7 @@ func TestTableChangedMidRun(t *testing.T) {
 	})
 	w.remote.letGo()
 	<-locked
-	w.counted(w.finished(run.ID, 60*time.Second), 800, 800)
+	w.counted(w.finished(run.ID), 800, 800)
 	w.agree()
 	w.settled()
 	worker.alive()
@@ -67,11 +67,11 @@ func TestChannelEditedMidRun(t *testing.T) {
 	w.configure(strings.Replace(string(text), city, "", 1))
 	w.must("apply")
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, 60*time.Second), 800, 800)
+	w.counted(w.finished(run.ID), 800, 800)
 	w.agree() // the city of every contact, too
 	onServer(t, w.database, "UPDATE contacts SET city = 'elsewhere'")
 	w.remote.Edit(demo.Edits{Edited: 50})
-	next := w.finished(w.begin(`{"mode":"full"}`).ID, 60*time.Second)
+	next := w.finished(w.begin(`{"mode":"full"}`).ID)
 	if n := w.number("SELECT count(*) FROM contacts WHERE city = 'elsewhere'"); n != 800 || next.Read != 800 {
 		t.Errorf("%d cities are untouched, want 800: the run read %d", n, next.Read)
 	}
@@ -102,7 +102,7 @@ func TestChannelDisabledMidRun(t *testing.T) {
 	worker.alive()
 	w.remote.SetDelay(0)
 	w.must("channels", "enable", "crm")
-	w.finished(w.begin(`{"mode":"full"}`).ID, 60*time.Second)
+	w.finished(w.begin(`{"mode":"full"}`).ID)
 	w.agree()
 	w.settled()
 }
@@ -211,7 +211,7 @@ func TestWorkerCutFromDatabase(t *testing.T) {
 		}
 	}
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, 30*time.Second), 800, 800)
+	w.counted(w.finished(run.ID), 800, 800)
 	w.agree()
 	w.settled()
 	lonely.alive()

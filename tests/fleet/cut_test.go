@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tandem-sync/tandem/internal/demo"
 )
@@ -72,7 +71,7 @@ func TestWorkerCutFromRemote(t *testing.T) {
 	lonely := w.holder(a, b)
 	line.severFrom(lonely)
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, 100*time.Second), 800, 800)
+	w.counted(w.finished(run.ID), 800, 800)
 	for page := 1; page <= 3; page++ {
 		if n := w.remote.asked(page); n != 1 {
 			t.Errorf("page %d, which was committed, was asked for %d times", page, n)
@@ -82,7 +81,7 @@ func TestWorkerCutFromRemote(t *testing.T) {
 		t.Error("the worker that is cut off noticed nothing: this test proves nothing")
 	}
 	w.remote.Edit(demo.Edits{Edited: 7})
-	if next := w.finished(w.begin(`{}`).ID, 100*time.Second); next.Updated != 7 {
+	if next := w.finished(w.begin(`{}`).ID); next.Updated != 7 {
 		t.Errorf("the run after it: %+v", next)
 	}
 	w.agree()

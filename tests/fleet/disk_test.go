@@ -75,7 +75,7 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(inside("ballast")); err != nil {
 		t.Fatal(err)
 	}
-	w.counted(w.finished(run.ID, 60*time.Second), 12000, 12000)
+	w.counted(w.finished(run.ID), 12000, 12000)
 	until(t, 60*time.Second, "the later runs", func() bool { return w.runs()[0].Status.Ended() })
 
 	// SQLite resolves the way into the other namespace, so it looks at a copy.

@@ -27,7 +27,7 @@ func TestKilledWorker(t *testing.T) {
 	w.holder(a, b).kill()
 	began := time.Now()
 	w.remote.letGo()
-	r := w.finished(run.ID, 70*time.Second)
+	r := w.finished(run.ID)
 	t.Logf("done %v after the kill", time.Since(began).Round(time.Second))
 	w.counted(r, 1000, 1000)
 	for page := 1; page <= 5; page++ {
@@ -75,7 +75,7 @@ func TestTerminatedWorker(t *testing.T) {
 	}
 	w.remote.SetDelay(0)
 	w.worker()
-	w.counted(w.finished(run.ID, 30*time.Second), 1000, 1000)
+	w.counted(w.finished(run.ID), 1000, 1000)
 	for page := 1; page <= int(at.Read)/pageSize; page++ {
 		if n := w.remote.asked(page); n != 1 {
 			t.Errorf("page %d, which was committed, was asked for %d times", page, n)
@@ -113,7 +113,7 @@ func TestTerminatedWhileThePageHangs(t *testing.T) {
 	}
 	w.remote.letGo()
 	w.service()
-	w.counted(w.finished(run.ID, 30*time.Second), 500, 500)
+	w.counted(w.finished(run.ID), 500, 500)
 	w.agree()
 }
 
@@ -151,7 +151,7 @@ func TestSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.worker()
-	w.counted(w.finished(run.ID, 70*time.Second), 300, 300)
+	w.counted(w.finished(run.ID), 300, 300)
 	w.agree()
 	w.settled()
 }
@@ -191,7 +191,7 @@ func zombie(t *testing.T, denied bool) {
 		t.Errorf("the zombie changed the run: %s, read %d, want 700", r.Status, r.Read)
 	}
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, 30*time.Second), 1000, 1000)
+	w.counted(w.finished(run.ID), 1000, 1000)
 	w.agree()
 	w.settled()
 	zombie.signal(syscall.SIGTERM)

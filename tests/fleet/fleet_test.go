@@ -21,7 +21,7 @@ func TestRolesInProcesses(t *testing.T) {
 	w := newFleet(t, demo.Options{Contacts: 3000, Broken: 7, Seed: 1})
 	w.control()
 	workers := []*process{w.worker(), w.worker()}
-	first := w.finished(w.begin(`{}`).ID, time.Minute)
+	first := w.finished(w.begin(`{}`).ID)
 	w.counted(first, 3000, 2993)
 	if first.Parked != 7 || first.Mode != store.ModeIncremental {
 		t.Errorf("first run: %+v", first)
@@ -29,7 +29,7 @@ func TestRolesInProcesses(t *testing.T) {
 	w.agree()
 
 	did := w.remote.Edit(demo.Edits{Edited: 40, Created: 10, Deleted: 5})
-	second := w.finished(w.begin(`{}`).ID, time.Minute)
+	second := w.finished(w.begin(`{}`).ID)
 	if second.Updated != int64(did.Edited) || second.Created != int64(did.Created) || second.Deleted != int64(did.Deleted) {
 		t.Errorf("after %+v: updated %d, created %d, deleted %d", did, second.Updated, second.Created, second.Deleted)
 	}
@@ -79,7 +79,7 @@ func TestCancel(t *testing.T) {
 		}
 		w.remote.letGo()
 	}
-	run := w.finished(w.begin(`{"mode":"full"}`).ID, 30*time.Second)
+	run := w.finished(w.begin(`{"mode":"full"}`).ID)
 	if run.Read != 500 || run.Created != 300 || run.Unchanged != 200 {
 		t.Errorf("after two cancelled runs: %+v", run)
 	}

@@ -152,12 +152,12 @@ func TestQueuesDeleted(t *testing.T) {
 	f.deleteQueues() // with the slice's message in work
 	time.Sleep(time.Second)
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, 60*time.Second), 800, 800)
+	w.counted(w.finished(run.ID), 800, 800)
 	w.agree()
 	w.settled()
 
 	w.remote.Edit(demo.Edits{Edited: 3})
-	next := w.finished(w.begin(`{}`).ID, 60*time.Second)
+	next := w.finished(w.begin(`{}`).ID)
 	if next.Updated != 3 {
 		t.Errorf("the run after it: %+v", next)
 	}

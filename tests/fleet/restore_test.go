@@ -61,14 +61,14 @@ func TestRestoredFromAnOlderBackup(t *testing.T) {
 		}
 	}
 	all := []*process{w.control(), w.worker()}
-	w.counted(w.finished(w.begin(`{}`).ID, time.Minute), 500, 500)
+	w.counted(w.finished(w.begin(`{}`).ID), 500, 500)
 	stopped(all...)
 	w.copyDatabase(name, backup)
 
 	all = []*process{w.control(), w.worker()}
 	for range 2 { // what the backup does not know
 		w.remote.Edit(demo.Edits{Edited: 20, Created: 30, Deleted: 10})
-		w.finished(w.begin(`{}`).ID, time.Minute)
+		w.finished(w.begin(`{}`).ID)
 	}
 	w.agree()
 	last := w.runs()[0].ID
@@ -83,7 +83,7 @@ func TestRestoredFromAnOlderBackup(t *testing.T) {
 	}
 	w.remote.Edit(demo.Edits{Edited: 5, Created: 5, Deleted: 5})
 	all = []*process{w.control(), w.worker()}
-	r := w.finished(w.begin(`{}`).ID, time.Minute)
+	r := w.finished(w.begin(`{}`).ID)
 	if n := w.number("SELECT count(*) FROM contacts"); r.Created == 0 || r.Deleted == 0 || r.Parked != 0 || 500+r.Created-r.Deleted != n {
 		t.Errorf("%d rows after the first run since the restore: %+v", n, r)
 	}

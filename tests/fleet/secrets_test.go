@@ -72,7 +72,7 @@ func (l *leaks) run(w *world, nasty *transporttest.Server) {
 	f := w.foreign()
 	published := f.tap()
 
-	good := w.finished(w.begin(`{}`).ID, 30*time.Second)
+	good := w.finished(w.begin(`{}`).ID)
 	for i, step := range []transporttest.Step{
 		echo(http.StatusUnauthorized), echo(http.StatusForbidden), echo(http.StatusBadRequest), echo(http.StatusNotFound),
 		func(rw http.ResponseWriter, r *http.Request) {
@@ -164,7 +164,7 @@ func TestSecretsOnDisk(t *testing.T) {
 	w := newEmbedded(t, demo.Options{Contacts: 20, Seed: 19}, "concurrency: 4", "concurrency: 4, token: ${CANARY}, headers: {X-Extra: "+canaryHeader+"}")
 	w.env = append(w.env, "CANARY="+canaryToken)
 	p := w.service()
-	w.finished(w.begin(`{}`).ID, 20*time.Second)
+	w.finished(w.begin(`{}`).ID)
 	p.kill() // the write-ahead log stays
 	entries, err := os.ReadDir(w.dir)
 	if err != nil {

@@ -24,14 +24,14 @@ func TestBrokerKilled(t *testing.T) {
 	w.reached(run.ID, 300)
 	broker.Kill(syscall.SIGKILL)
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, 40*time.Second), 600, 600)
+	w.counted(w.finished(run.ID), 600, 600)
 	w.remote.Edit(demo.Edits{Edited: 5})
 	next := w.begin(`{}`)
 	if r := w.show(next.ID); r.Status.Ended() {
 		t.Errorf("a run without a broker: %+v", r)
 	}
 	broker.Start()
-	if r := w.finished(next.ID, 70*time.Second); r.Updated != 5 {
+	if r := w.finished(next.ID); r.Updated != 5 {
 		t.Errorf("the run accepted without a broker: %+v", r)
 	}
 	for _, p := range processes {
@@ -60,7 +60,7 @@ func TestDatabaseKilled(t *testing.T) {
 		p.alive()
 	}
 	database.Start()
-	w.counted(w.finished(run.ID, 70*time.Second), 600, 600)
+	w.counted(w.finished(run.ID), 600, 600)
 	for _, p := range processes {
 		p.alive()
 	}

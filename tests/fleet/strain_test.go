@@ -114,7 +114,7 @@ func TestPostgresDiskFull(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	w.counted(w.finished(run.ID, 120*time.Second), 12000, 12000)
+	w.counted(w.finished(run.ID), 12000, 12000)
 	w.agree()
 	w.settled()
 	for _, p := range processes {
@@ -152,7 +152,7 @@ func TestBackendsTerminated(t *testing.T) {
 		t.Fatalf("only %d connections were ended", ended)
 	}
 	w.remote.SetDelay(0)
-	r := w.finished(run.ID, 90*time.Second)
+	r := w.finished(run.ID)
 	t.Logf("%d connections ended", ended)
 	w.counted(r, 3000, 3000)
 	w.agree()

@@ -163,7 +163,7 @@ func TestServersProveTheirNames(t *testing.T) {
 				w.control()
 				p := w.worker()
 				w.database = database // for the test itself
-				w.counted(w.finished(w.begin(`{}`).ID, time.Minute), 20, 20)
+				w.counted(w.finished(w.begin(`{}`).ID), 20, 20)
 				p.signal(syscall.SIGTERM)
 				if code := p.exit(time.Minute); code != 0 {
 					t.Errorf("exit code %d", code)

@@ -64,7 +64,7 @@ func TestUpgradeMidRun(t *testing.T) {
 	w.fails(3, "schema_new", "run", "--roles", "worker")
 	w.fails(3, "schema_new", "apply")
 	w.remote.letGo()
-	w.counted(w.finished(run.ID, time.Minute), 800, 800) // by the old worker, with the new one beside it
+	w.counted(w.finished(run.ID), 800, 800) // by the old worker, with the new one beside it
 	w.agree()
 
 	f := w.foreign()
@@ -80,7 +80,7 @@ func TestUpgradeMidRun(t *testing.T) {
 
 	old.kill() // the rest is the new worker's
 	w.remote.Edit(demo.Edits{Edited: 9})
-	if r := w.finished(w.begin(`{}`).ID, time.Minute); r.Updated != 9 {
+	if r := w.finished(w.begin(`{}`).ID); r.Updated != 9 {
 		t.Errorf("the run by the next version's worker: %+v", r)
 	}
 	w.agree()

@@ -265,14 +265,22 @@ func (w *world) runs() []api.Run {
 	return list.Runs
 }
 
+// hanging is how long a run may take before it counts as hanging: on a busy
+// machine retries add up, and the longest pause between two is five minutes.
+const hanging = 6 * time.Minute
+
 // finished waits until the run has ended and wants it finished.
-func (w *world) finished(id int64, within time.Duration) api.Run {
+func (w *world) finished(id int64) api.Run {
 	w.t.Helper()
 	var r api.Run
-	until(w.t, within, fmt.Sprintf("run %d to end", id), func() bool {
-		r = w.show(id)
-		return r.Status.Ended()
-	})
+	for end := time.Now().Add(hanging); ; time.Sleep(30 * time.Millisecond) {
+		if r = w.show(id); r.Status.Ended() {
+			break
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("run %d does not end; it is %+v", id, r)
+		}
+	}
 	if r.Status != store.StatusFinished {
 		w.t.Fatalf("run %d %s: %+v", id, r.Status, r.Error)
 	}
