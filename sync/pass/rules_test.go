@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-sync/tandem/entities"
 	"github.com/tandem-sync/tandem/store"
+	"github.com/tandem-sync/tandem/sync/judge"
 	"github.com/tandem-sync/tandem/sync/mapping"
 	"github.com/tandem-sync/tandem/sync/pass"
 )
@@ -364,6 +365,34 @@ func TestTimeOfAChangeThatNobodyHasTakenYet(t *testing.T) {
 		name, _, _ := p.row("ann@x.org")
 		eq(t, "here", name, "there, newer")
 		eq(t, "there", p.there("1", "name"), "there, newer")
+		p.quiet()
+	})
+}
+
+// TestPairIsRevivedWithNothingToSend: a pair that comes together again is one also
+// where both sides agree already, or where a person has to decide first.
+func TestPairIsRevivedWithNothingToSend(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, b *workbench) {
+		b.spec.ScopeLocal, b.spec.ScopeRemote = `note != "private"`, `kind == "person"`
+		p := newPair(b)
+		p.policy = judge.Manual
+		live := func() int64 { return p.number("SELECT count(*) FROM tandem_link WHERE state = 0") }
+		p.remote.put("1", "email", "ann@x.org", "name", "Ann", "kind", "person")
+		p.sync(store.Spec{})
+		for _, name := range []string{"Ann", "Anna"} {
+			p.exec("UPDATE contacts SET note = 'private', score = 1")
+			p.push(store.Spec{})
+			eq(t, "live pairs", live(), 0)
+			p.exec("UPDATE contacts SET note = 'mine', score = NULL, name = ?", name)
+			p.push(store.Spec{})
+			eq(t, "live pairs of "+name, live(), 1)
+		}
+		eq(t, "name there", p.there("1", "name"), "Ann")
+		eq(t, "fields that wait for a person", len(p.disputes()), 1)
+		p.exec("UPDATE contacts SET score = 7")
+		p.push(store.Spec{})
+		eq(t, "score there", p.there("1", "score"), "7")
 		p.quiet()
 	})
 }
