@@ -42,7 +42,7 @@ run: build
 test: go-version
 	@$(MAKE) --no-print-directory up
 	@status=0; \
-	for part in test-vet test-race test-units test-pocketbase; do \
+	for part in test-vet test-race test-units test-sim test-pocketbase; do \
 		$(MAKE) --no-print-directory $$part || { status=1; echo "make test: $$part failed" >&2; }; \
 	done; \
 	$(MAKE) --no-print-directory down; \
@@ -58,7 +58,11 @@ test-race: go-version
 
 ## test-units: the other packages of the module
 test-units: go-version
-	$(GO) test $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '^$(MODULE)/(api|channels|messages|store|sync/pass|transport|workers)(/|$$)')
+	$(GO) test $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '^$(MODULE)/(api|channels|messages|store|sync/pass|tests/convergence|tests/sim|transport|workers)(/|$$)')
+
+## test-sim: the simulations, which keep every core busy and so come on their own
+test-sim: go-version
+	$(GO) test $(TEST_FLAGS) ./tests/convergence/... ./tests/sim/...
 
 ## test-pocketbase: sync a real PocketBase, embedded and as a fleet
 test-pocketbase: go-version

@@ -137,8 +137,12 @@ func (a *app) ready(ctx context.Context, e *engine, single bool) error {
 	return e.dial(ctx)
 }
 
-// dialFor is how long the broker may take to answer at the start.
-const dialFor = 10 * time.Second
+// How long the start waits for a broker: for one that refuses, and for one that
+// lets a try run into its deadline, because it is slow while many start at once.
+const (
+	dialFor = 10 * time.Second
+	slowFor = time.Minute
+)
 
 // dial connects to the configured broker; the one inside the process needs no
 // dialling.
@@ -152,8 +156,13 @@ func (e *engine) dial(ctx context.Context) error {
 	}
 	e.broker = b
 	for begun := time.Now(); ; {
+		try := time.Now()
 		err := b.Ready(ctx)
-		if err == nil || fault.Of(err) == fault.Permanent || time.Since(begun) > dialFor {
+		patience := dialFor
+		if time.Since(try) > dialFor/2 {
+			patience = slowFor
+		}
+		if err == nil || fault.Of(err) == fault.Permanent || time.Since(begun) > patience {
 			return err
 		}
 		e.log.Warn("the broker does not answer yet", zap.Error(err))
