@@ -26,8 +26,8 @@ type refused struct {
 }
 
 // heed gives err, with a pause where it is another such refusal in a row. Calls
-// that are refused beside each other count as one. Any other answer of the
-// remote ends the row.
+// that are refused beside each other count as one. A call that succeeds ends the
+// row.
 func (g *refused) heed(ctx context.Context, now time.Time, err error) error {
 	var e *fault.Error
 	silent := errors.As(err, &e) && e.Class == fault.RateLimited && fault.RetryAfterOf(err) <= 0
